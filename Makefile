@@ -1,0 +1,58 @@
+# Two commands do everything on a fresh machine: `make ingest` and `make test`.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# The newest supported Python there is; PYTHON=... overrides it.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2])' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help ingest serve test test-quick lint format bench sample lock clean
+
+help:  ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+$(VENV)/.run: requirements.lock setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found. Install it, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "Making $(VENV) with $(PYTHON) …" && $(PYTHON) -m venv $(VENV); }
+	@echo "Installing what requirements.lock names …"
+	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	@echo "Installing what requirements-dev.lock names …"
+	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements-dev.lock
+	@touch $@
+
+ingest: $(VENV)/.run  ## Take in every zip in images_zip_input/ (ARGS="--help" shows options)
+	@$(BIN)/python -m pipeline ingest $(ARGS)
+
+test: $(VENV)/.dev  ## Run every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-quick: $(VENV)/.dev  ## Run the tests that take no time
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+lint: $(VENV)/.dev  ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev  ## Put the code into its standard form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+sample: $(VENV)/.run  ## Make images_zip_input/sample.zip anew
+	@$(BIN)/python -m bench.sample images_zip_input/sample.zip
+
+lock: $(VENV)/.dev  ## Resolve exact versions anew (wants uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --extra lock -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --extra lock --extra dev -o requirements-dev.lock
+
+clean:  ## Remove caches and environments; images and the catalog stay
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

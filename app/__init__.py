@@ -1,0 +1,1 @@
+"""The Image API: the catalog over HTTP."""

@@ -1,0 +1,1 @@
+"""Measuring, and making what is measured."""

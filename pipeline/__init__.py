@@ -1,0 +1,1 @@
+"""Turn zips of images into a checked, de-duplicated catalog in Postgres."""

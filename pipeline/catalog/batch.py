@@ -1,0 +1,139 @@
+"""Recording a batch: binary COPY into a temporary table, then set operations, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg
+
+from pipeline.errors import CatalogUnavailable
+from pipeline.records import Outcome, Record
+from pipeline.store import local_url
+
+_COLUMNS = (
+    ("ord", "int4"),
+    ("archive_id", "int8"),
+    ("member_index", "int4"),
+    ("member_name", "text"),
+    ("sha256", "bytea"),
+    ("sha1", "bytea"),
+    ("width", "int4"),
+    ("height", "int4"),
+    ("type", "text"),
+    ("byte_size", "int8"),
+    ("local_url", "text"),
+    ("mode", "text"),
+    ("frames", "int4"),
+    ("orientation", "int2"),
+    ("captured_at", "timestamp"),
+    ("captured_offset", "text"),
+    ("dhash", "int8"),
+    ("remarks", "text[]"),
+    ("verdict", "text"),
+    ("reason", "text"),
+    ("detail", "text"),
+)
+_TYPES = [kind for _, kind in _COLUMNS]
+_DECLARED = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS)
+
+PREPARE = f"""
+CREATE TEMPORARY TABLE incoming ({_DECLARED}) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE fresh (id int8) ON COMMIT DELETE ROWS;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+"""
+"""What a connection needs before `record`: temporary tables, and plans that stay good as the catalog grows."""
+
+_COPY = f"COPY incoming ({', '.join(name for name, _ in _COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+_IMAGE = """sha256, sha1, width, height, type, byte_size, local_url, mode, frames, orientation, captured_at,
+    captured_offset, dhash, remarks"""
+# Sorted by digest, so that two runs that add the same images wait for each other instead of deadlocking.
+_INSERT_IMAGES = f"""
+WITH made AS (
+    INSERT INTO image_info ({_IMAGE})
+    SELECT DISTINCT ON (sha256) {_IMAGE} FROM incoming WHERE sha256 IS NOT NULL ORDER BY sha256, ord
+    ON CONFLICT (sha256) DO NOTHING RETURNING id
+)
+INSERT INTO fresh SELECT id FROM made"""
+_INSERT_SOURCES = """
+INSERT INTO image_source (image_id, archive_id, member_index, member_name, verdict)
+SELECT i.id, n.archive_id, n.member_index, n.member_name,
+       CASE WHEN n.ord = min(n.ord) OVER (PARTITION BY n.sha256) AND i.id IN (SELECT id FROM fresh)
+            THEN 'stored' ELSE 'duplicate' END
+FROM incoming n JOIN image_info i ON i.sha256 = n.sha256
+ORDER BY n.ord
+ON CONFLICT (archive_id, member_index) DO NOTHING"""
+_FORGET_REFUSALS = """
+DELETE FROM unstored_member u USING incoming n
+WHERE u.archive_id = n.archive_id AND u.member_index = n.member_index AND n.sha256 IS NOT NULL"""
+_INSERT_REFUSALS = """
+INSERT INTO unstored_member (archive_id, member_index, member_name, verdict, reason, detail)
+SELECT archive_id, member_index, member_name, verdict, reason, detail FROM incoming n
+WHERE sha256 IS NULL AND NOT EXISTS (
+    SELECT FROM image_source s WHERE s.archive_id = n.archive_id AND s.member_index = n.member_index)
+ON CONFLICT (archive_id, member_index)
+DO UPDATE SET verdict = excluded.verdict, reason = excluded.reason, detail = excluded.detail"""
+_COUNT_LOST = """
+SELECT count(*) FROM incoming n WHERE sha256 IS NOT NULL AND NOT EXISTS (
+    SELECT FROM image_source s WHERE s.archive_id = n.archive_id AND s.member_index = n.member_index)"""
+
+
+def record(connection: psycopg.Connection, batch: Sequence[Record]) -> None:
+    """Record a batch inside the caller's transaction; recording it again changes nothing.
+
+    The connection was prepared with `PREPARE`. An image for a member that was refused before takes the
+    refusal's place; a refusal never takes an image's. Raises `CatalogUnavailable` when images were deleted
+    at the same moment, so that the caller tries again.
+    """
+    with connection.cursor() as cursor:
+        with cursor.copy(_COPY) as copy:
+            copy.set_types(_TYPES)
+            for order, (archive_id, outcome) in enumerate(batch):
+                copy.write_row(_row(order, archive_id, outcome))
+        images = sum(1 for item in batch if item.outcome.image)
+        if images:
+            cursor.execute(_INSERT_IMAGES)
+            cursor.execute(_INSERT_SOURCES)
+            if cursor.rowcount < images:
+                cursor.execute(_COUNT_LOST)
+                if (cursor.fetchone() or (0,))[0]:
+                    raise CatalogUnavailable(
+                        "Images were deleted while a batch that holds them was recorded."
+                    )
+            cursor.execute(_FORGET_REFUSALS)
+        if images < len(batch):
+            cursor.execute(_INSERT_REFUSALS)
+
+
+def _row(order: int, archive_id: int, outcome: Outcome) -> tuple[object, ...]:
+    image = outcome.image
+    if image is None:
+        verdict = str(outcome.verdict)
+        nothing = (None,) * 14
+        return (
+            *(order, archive_id, outcome.index, outcome.name, *nothing),
+            *(verdict, outcome.reason, outcome.detail),
+        )
+    return (
+        order,
+        archive_id,
+        outcome.index,
+        outcome.name,
+        image.sha256,
+        image.sha1,
+        image.width,
+        image.height,
+        image.type,
+        image.byte_size,
+        local_url(image.sha256, image.type),
+        image.mode,
+        image.frames,
+        image.orientation,
+        image.captured_at,
+        image.captured_offset,
+        image.dhash,
+        list(image.remarks),
+        None,
+        None,
+        None,
+    )

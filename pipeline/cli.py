@@ -1,0 +1,69 @@
+"""The command line; only it and `commands` echo, draw bars and exit."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Final
+
+import click
+
+from pipeline.errors import PipelineError, SettingsError
+
+COMMANDS: Final = {
+    "ingest": "pipeline.commands.ingest:ingest",
+    "status": "pipeline.commands.catalog:status",
+    "rejects": "pipeline.commands.catalog:rejects",
+    "db": "pipeline.commands.db:db",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is asked for, so that starting is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order people meet them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+def cli() -> None:
+    """Turn zips of images into a checked, de-duplicated catalog in Postgres.
+
+    Exit codes: 0 everything was delivered (refused images are normal); 1 something could not be delivered,
+    or an archive was refused whole; 2 wrong usage.
+    """
+
+
+def main() -> None:
+    """Run the command line; errors meant for people come without a traceback."""
+    try:
+        status = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped. Nothing is lost: run the same command again to go on.", err=True)
+        sys.exit(1)
+    except SettingsError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except PipelineError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)

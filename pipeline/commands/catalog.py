@@ -1,0 +1,89 @@
+"""`status` and `rejects`: what the catalog says of archives, and of members that are not stored."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.commands.options import database_options
+
+if TYPE_CHECKING:
+    from pipeline.catalog.queries import ArchiveRow, UnstoredRow
+
+
+@click.command()
+@database_options
+def status(database_url: str | None, data: Path) -> None:
+    """List the archives seen so far, with their balances."""
+    from pipeline.catalog.queries import archives, count_images  # noqa: PLC0415
+    from pipeline.catalog.schema import migrate  # noqa: PLC0415
+    from pipeline.database import connect, translated  # noqa: PLC0415
+    from pipeline.progress import balance_line  # noqa: PLC0415
+    from pipeline.records import Balance  # noqa: PLC0415
+    from pipeline.server import serving  # noqa: PLC0415
+
+    with serving(database_url, data) as url:
+        migrate(url)
+        with connect(url) as connection, translated():
+            total, count = Balance(), 0
+            for row in archives(connection):
+                count += 1
+                total += row.balance
+                click.echo(_archive_line(row))
+            images = count_images(connection)
+    click.echo(f"{count:,} archives, {images:,} images. {balance_line(total)}.")
+
+
+def _archive_line(row: ArchiveRow) -> str:
+    from pipeline.progress import balance_line, printable  # noqa: PLC0415
+
+    why = f"  ({row.reason}{': ' + printable(row.detail) if row.detail else ''})" if row.reason else ""
+    return f"{row.state:<8}  {printable(row.name)}{why}  {balance_line(row.balance)}"
+
+
+@click.command()
+@database_options
+@click.option(
+    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True,
+    help="For people, or for programs.",
+)  # fmt: skip
+def rejects(database_url: str | None, data: Path, form: str) -> None:
+    """List every member that is not stored: archive, member, verdict, reason, detail."""
+    from pipeline.catalog.queries import unstored  # noqa: PLC0415
+    from pipeline.catalog.schema import migrate  # noqa: PLC0415
+    from pipeline.database import connect, translated  # noqa: PLC0415
+    from pipeline.server import serving  # noqa: PLC0415
+
+    with serving(database_url, data) as url:
+        migrate(url)
+        with connect(url) as connection, translated():
+            {"table": _table, "csv": _csv, "json": _json}[form](unstored(connection))
+
+
+def _table(rows: Iterator[UnstoredRow]) -> None:
+    from pipeline.progress import printable  # noqa: PLC0415
+
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007 - the last count is wanted
+        line = f"{row.verdict:<8}  {row.reason:<18}  {printable(row.archive)}: {printable(row.member)}"
+        click.echo(line + (f"  ({printable(row.detail)})" if row.detail else ""))
+    click.echo(f"{count:,} members are not stored." if count else "Every member is stored.", err=True)
+
+
+def _csv(rows: Iterator[UnstoredRow]) -> None:
+    writer = csv.writer(sys.stdout)
+    writer.writerow(("archive", "member", "verdict", "reason", "detail"))
+    writer.writerows(rows)
+
+
+def _json(rows: Iterator[UnstoredRow]) -> None:
+    click.echo("[", nl=False)
+    for number, row in enumerate(rows):
+        click.echo(("," if number else "") + "\n" + json.dumps(row._asdict()), nl=False)
+    click.echo("\n]")

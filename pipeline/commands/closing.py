@@ -1,0 +1,56 @@
+"""What a run says at its end: the closing balance, and what was not taken and why."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+from pipeline.progress import balance_line, printable
+from pipeline.reasons import sentence
+from pipeline.records import ArchiveVerdict
+from pipeline.report import Report
+
+
+def close(report: Report, path: Path | None) -> None:
+    """Print a run's account, and write it to `path` as JSON when one is given."""
+    if path:
+        report.write(path)
+    verdicts = [result.verdict for result in report.archives]
+    known = verdicts.count(ArchiveVerdict.KNOWN)
+    if not verdicts:
+        click.echo("Nothing to do: no zip was found.")
+        return
+    if known == len(verdicts):
+        click.echo(f"Nothing new: {known:,} of {known:,} archives were processed before.")
+        return
+    _print_refused(report)
+    account = report.as_dict()
+    parts = [f"{verdicts.count(verdict):,} {verdict}" for verdict in ArchiveVerdict if verdict in verdicts]
+    click.echo(f"Archives: {', '.join(parts)}.")
+    click.echo(f"Balance:  {balance_line(report.balance)}.")
+    click.echo(f"Took {account['seconds']:.1f} s, {account['images_per_second']:,.0f} images/s.")
+
+
+def _print_refused(report: Report) -> None:
+    if not report.reasons:
+        return
+    click.echo("Not taken, and why:")
+    width = max(len(reason) for reason in report.reasons)
+    for reason, count in report.reasons.most_common():
+        click.echo(f"  {count:>7,}  {reason:<{width}}  {sentence(reason)}")
+    if not report.refused:
+        click.echo()
+        return
+    columns = shutil.get_terminal_size((110, 24)).columns
+    click.echo("\nWhich:")
+    for refused in report.refused:
+        line = f"  {refused.reason:<{width}}  {printable(refused.archive)}: {printable(refused.member)}"
+        if refused.detail:
+            line += f"  ({printable(refused.detail)})"
+        click.echo(line if len(line) <= columns * 2 else line[: columns * 2 - 1] + "…")
+    balance = report.balance
+    if balance.rejected + balance.failed > len(report.refused):
+        click.echo("  … all of them: python -m pipeline rejects")
+    click.echo()

@@ -1,0 +1,76 @@
+"""Options that commands share, and the settings made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pipeline.errors import SettingsError
+from pipeline.settings import Limits, Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+class ByteSize(click.ParamType[int, str | int]):
+    """A number of bytes, with an optional unit: 500M, 64GiB, 1048576."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a size; fails on what is not a positive one."""
+        if isinstance(value, int):
+            return value
+        text = value.strip().lower().removesuffix("b").removesuffix("i")
+        number, unit = (text[:-1], text[-1]) if text[-1:] in {"k", "m", "g", "t"} else (text, "")
+        try:
+            size = int(float(number) * _UNITS[unit])
+        except (ValueError, OverflowError):
+            size = 0
+        if size < 1:
+            self.fail(f"{value!r} is not a size; write for example 500M or 64GiB", param, ctx)
+        return size
+
+
+def option(name: str, env: str, **attributes: Any) -> Callable[[Command], Command]:
+    """Declare an option with its environment variable and default shown in `--help`."""
+    attributes.setdefault("show_default", True)
+    return click.option(name, envvar=env, show_envvar=True, **attributes)
+
+
+def database_options(command: Command) -> Command:
+    """Add the options that say which Postgres holds the catalog."""
+    for add in (
+        option(
+            "--data",
+            "PIPELINE_DATA",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=Settings().data,
+            help="Folder of the embedded Postgres.",
+        ),
+        option(
+            "--database-url",
+            "DATABASE_URL",
+            default=None,
+            help="Postgres to use instead of the embedded one.",
+        ),
+    ):
+        command = add(command)
+    return command
+
+
+def make_settings(values: dict[str, Any]) -> Settings:
+    """Make settings from option values by name; raises `SettingsError` for those that make no sense."""
+    limit_names = {entry.name for entry in fields(Limits)}
+    limits = Limits(**{name: values[name] for name in limit_names & values.keys()})
+    names = {entry.name for entry in fields(Settings)} - {"limits"}
+    settings = Settings(**{name: values[name] for name in names & values.keys()}, limits=limits)
+    extracted, static = settings.extracted.resolve(), settings.static.resolve()
+    if extracted == static or extracted in static.parents or static in extracted.parents:
+        raise SettingsError(f"--extracted {extracted} and --static {static} must lie apart from each other.")
+    return settings

@@ -1,0 +1,149 @@
+"""The engine whose workers are processes that may crash, hang or eat memory without harm to the run.
+
+A worker notes the position of each member before it touches it, and has the kernel end it when one member
+takes longer than the limit, also inside C code. When a slice dies, the members before the noted one are
+worked again, the noted one alone, and the rest after it; one that dies alone gets its verdict.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from pebble import ProcessExpired, ProcessPool
+
+from pipeline import isolation
+from pipeline.engines.interface import Done
+from pipeline.errors import ArchiveError
+from pipeline.records import Outcome, Slice, Verdict
+from pipeline.work import Workbench, unchanged, work
+
+if TYPE_CHECKING:
+    from pebble import ProcessFuture
+
+WINDOW = 16
+"""Slices in flight for each worker: enough to keep them busy while a batch is written."""
+SLOTS = 4096
+GRACE = 30.0
+
+
+@dataclass(slots=True)
+class _Desk:
+    """What a worker process keeps between slices."""
+
+    bench: Workbench
+    notes: mmap.mmap
+
+
+_desk: _Desk | None = None
+
+
+def _sit_down(bench: Workbench, notes_path: str) -> None:
+    global _desk  # noqa: PLW0603 - a worker process serves one pool and has nowhere else to keep this
+    isolation.confine(bench.limits.worker_memory)
+    with open(notes_path, "r+b") as file:
+        _desk = _Desk(bench, mmap.mmap(file.fileno(), SLOTS * 8))
+
+
+def _work_at_desk(slice_: Slice, slot: int) -> list[Outcome]:
+    if _desk is None:
+        raise RuntimeError("this worker was not set up")
+    notes, timeout = _desk.notes, _desk.bench.limits.timeout
+
+    def mark(position: int) -> None:
+        notes[slot * 8 : slot * 8 + 8] = position.to_bytes(8, "little")
+        isolation.allow(timeout)
+
+    try:
+        return work(slice_, _desk.bench, mark)
+    finally:
+        isolation.allow(0)
+
+
+class _Ticket(NamedTuple):
+    slice: Slice
+    slot: int
+    future: ProcessFuture[list[Outcome]]
+
+
+class ProcessEngine:
+    """Works slices in killable processes, several at a time, and answers in order."""
+
+    def __init__(self, bench: Workbench, workers: int = 0) -> None:
+        self._bench = bench
+        self._workers = workers or isolation.cores()
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        context = isolation.fork_server("pipeline.engines.processes")
+        self._notes_file = tempfile.NamedTemporaryFile(prefix="pipeline-")
+        self._notes_file.truncate(SLOTS * 8)
+        self._notes = mmap.mmap(self._notes_file.fileno(), SLOTS * 8)
+        self._pool = ProcessPool(
+            max_workers=self._workers,
+            context=context,
+            initializer=_sit_down,
+            initargs=(self._bench, self._notes_file.name),
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join()
+        self._notes.close()
+        self._notes_file.close()
+
+    def run(self, slices: Iterable[Slice]) -> Iterator[Done]:
+        """Yield every slice's outcomes in order, with a bounded number of slices in flight."""
+        flying: deque[_Ticket] = deque()
+        for slice_ in slices:
+            flying.append(self._launch(slice_))
+            while len(flying) >= min(self._workers * WINDOW, SLOTS // 4) or (
+                flying and flying[0].future.done()
+            ):
+                yield self._land(flying.popleft())
+        while flying:
+            yield self._land(flying.popleft())
+
+    def _launch(self, slice_: Slice) -> _Ticket:
+        slot = self._count % SLOTS
+        self._count += 1
+        self._notes[slot * 8 : slot * 8 + 8] = bytes(8)
+        allowance = self._bench.limits.timeout * len(slice_.members) + GRACE
+        future = self._pool.schedule(_work_at_desk, args=[slice_, slot], timeout=allowance)
+        return _Ticket(slice_, slot, future)
+
+    def _land(self, ticket: _Ticket) -> Done:
+        try:
+            return Done(ticket.slice, self._outcomes(ticket))
+        except ArchiveError as error:
+            return Done(ticket.slice, [], error)
+
+    def _outcomes(self, ticket: _Ticket) -> list[Outcome]:
+        """Wait for a slice; one that died is split around the member it died of."""
+        slice_ = ticket.slice
+        try:
+            outcomes: list[Outcome] = ticket.future.result()
+        except (TimeoutError, ProcessExpired) as death:
+            reason, detail = isolation.cause(death, self._bench.limits.timeout)
+        else:
+            return outcomes
+        unchanged(slice_)
+        if len(slice_.members) <= 1:
+            return [
+                Outcome(member.index, member.name, None, Verdict.REJECTED, reason, detail)
+                for member in slice_.members
+            ]
+        note = self._notes[ticket.slot * 8 : ticket.slot * 8 + 8]
+        guilty = min(int.from_bytes(note, "little"), len(slice_.members) - 1)
+        members = slice_.members
+        parts = (members[:guilty], members[guilty : guilty + 1], members[guilty + 1 :])
+        tickets = [self._launch(slice_._replace(members=part)) for part in parts if part]
+        return [outcome for part in tickets for outcome in self._outcomes(part)]

@@ -1,0 +1,36 @@
+"""The difference hash: equal or near for pictures that look alike."""
+
+from __future__ import annotations
+
+from PIL import Image as Pillow
+
+
+def dhash(image: Pillow.Image) -> int:
+    """Give the 64-bit difference hash of a picture, as a signed integer.
+
+    Luminance, reduced to 9 columns by 8 rows by averaging; a bit, first row first and most significant first,
+    is set where a pixel is brighter than its right neighbour (N. Krawetz, "Kind of Like That", 2013).
+    Transparency counts as white; orientation is not applied.
+    """
+    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
+        image = image.resize((36, 32), Pillow.Resampling.BOX) if image.mode in {"RGBA", "LA"} else image
+        colour = image.convert("RGBA")
+        image = Pillow.alpha_composite(Pillow.new("RGBA", colour.size, "white"), colour)
+    if image.mode.startswith(("I", "F")):
+        image = _stretched(image)
+    small = image.convert("L").resize((9, 8), Pillow.Resampling.BOX)
+    pixels = small.tobytes()
+    bits = 0
+    for place in range(72):
+        if place % 9 != 8:
+            bits = bits << 1 | (pixels[place] > pixels[place + 1])
+    return bits - (1 << 64) if bits >= 1 << 63 else bits
+
+
+def _stretched(image: Pillow.Image) -> Pillow.Image:
+    """Bring deep greys to 8 bits, darkest to brightest."""
+    wide = image.convert("F").resize((36, 32), Pillow.Resampling.BOX)
+    extrema = wide.getextrema()
+    low, high = float(extrema[0]), float(extrema[1])  # type: ignore[arg-type]  # one band gives one pair
+    scale = 255 / (high - low) if high > low else 0.0
+    return wide.point(lambda value: value * scale + (-low * scale)).convert("L")

@@ -1,0 +1,163 @@
+"""The whole walk: deliveries in, archive results out, every stage a generator."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+from pipeline.batches import batched
+from pipeline.engines.interface import Done, Engine
+from pipeline.errors import ArchiveError
+from pipeline.inbox import Delivery
+from pipeline.intake import Intake, Opened
+from pipeline.records import (
+    ArchiveResult,
+    ArchiveVerdict,
+    Balance,
+    Entry,
+    Outcome,
+    Record,
+    Recorded,
+    Slice,
+    State,
+    Verdict,
+)
+from pipeline.settings import Settings
+from pipeline.sinks.interface import Sink
+from pipeline.slices import slices
+from pipeline.store import Store
+
+
+class Progress(Protocol):
+    """Whoever watches a run."""
+
+    def opened(self, entry: Entry) -> None:
+        """Hear that an archive's work begins."""
+
+    def worked(self, entry: Entry, outcomes: list[Outcome]) -> None:
+        """Hear what a slice's members became."""
+
+    def recorded(self, entry: Entry, recorded: Recorded) -> None:
+        """Hear of a member that an earlier run recorded already."""
+
+
+class End(NamedTuple):
+    """Marks in the flow that all records of an archive came before; `error` when it ended early."""
+
+    entry: Entry
+    error: ArchiveError | None
+
+
+@dataclass(slots=True)
+class Ingest:
+    """One run over one sink and one engine."""
+
+    sink: Sink
+    engine: Engine
+    store: Store
+    settings: Settings
+    progress: Progress
+    _entries: dict[int, Entry] = field(default_factory=dict)
+    _errors: dict[int, ArchiveError] = field(default_factory=dict)
+    _results: deque[ArchiveResult] = field(default_factory=deque)
+
+    def run(self, deliveries: Iterable[Delivery]) -> Iterator[ArchiveResult]:
+        """Yield each delivery's result once it is final; raises `SinkUnavailable` and `StoreError`.
+
+        Copies of an archive that is being worked on wait for the next pass, which finds it done.
+        """
+        while True:
+            intake = Intake(self.sink, self.settings, self.store.free_bytes)
+            flow = self._flow(self.engine.run(self._slices(intake, deliveries)))
+            for batch in batched(flow, self.settings.batch_size, self.settings.batch_bytes, _weight):
+                self._deliver(batch)
+                yield from self._drain()
+            yield from self._drain()
+            if not intake.deferred:
+                return
+            deliveries = intake.deferred
+
+    def _slices(self, intake: Intake, deliveries: Iterable[Delivery]) -> Iterator[Slice]:
+        for item in intake.take(deliveries):
+            if isinstance(item, ArchiveResult):
+                self._results.append(item)
+                continue
+            entry = item.entry
+            self._entries[entry.id] = entry
+            self.progress.opened(entry)
+            if intake.enough_space(entry.archive):
+                yield from self._sliced(item)
+            else:
+                item.zip.close()
+                yield from self._stop(entry, ArchiveError("disk-space", "free some and run again"))
+
+    def _sliced(self, opened: Opened) -> Iterator[Slice]:
+        entry = opened.entry
+        recorded = self.sink.recorded(entry) if entry.state is State.RUNNING else iter(())
+        with opened.zip as zip_:
+            try:
+                yield from slices(entry, zip_, self._heard(entry, recorded))
+            except ArchiveError as error:
+                yield from self._stop(entry, error)
+
+    def _heard(self, entry: Entry, recorded: Iterator[Recorded]) -> Iterator[Recorded]:
+        for item in recorded:
+            if not item.sha256 and item.verdict is not Verdict.FAILED:
+                self.progress.recorded(entry, item)
+            yield item
+
+    def _stop(self, entry: Entry, error: ArchiveError) -> Iterator[Slice]:
+        self._errors[entry.id] = error
+        file = entry.archive.file
+        yield Slice(entry.id, str(entry.archive.path), file.size, entry.folder, (), last=True)
+
+    def _flow(self, done: Iterable[Done]) -> Iterator[Record | End]:
+        for slice_, outcomes, error in done:
+            entry = self._entries[slice_.archive_id]
+            if error:
+                self._errors.setdefault(entry.id, error)
+            self.progress.worked(entry, outcomes)
+            for outcome in outcomes:
+                if outcome.image or outcome.verdict:
+                    yield Record(entry.id, outcome)
+            if slice_.last:
+                yield End(entry, self._errors.pop(entry.id, None))
+
+    def _deliver(self, batch: list[Record | End]) -> None:
+        records = [item for item in batch if isinstance(item, Record)]
+        ends = [item for item in batch if isinstance(item, End)]
+        if records:
+            self.sink.write(records)
+        if not ends:
+            return
+        self.store.flush()
+        balances = self.sink.finish([end.entry for end in ends])
+        for end, balance in zip(ends, balances, strict=True):
+            result = _result(end, balance)
+            if result.verdict is ArchiveVerdict.FAILED:
+                self.sink.refuse(end.entry.archive.file, end.entry.archive.digest, result)
+            self._results.append(result)
+            del self._entries[end.entry.id]
+
+    def _drain(self) -> Iterator[ArchiveResult]:
+        while self._results:
+            yield self._results.popleft()
+
+
+def _weight(item: Record | End) -> int:
+    if isinstance(item, End) or item.outcome.image is None:
+        return 0
+    return item.outcome.image.byte_size
+
+
+def _result(end: End, balance: Balance) -> ArchiveResult:
+    name = end.entry.archive.name
+    if balance.closed and end.error is None:
+        return ArchiveResult(name, ArchiveVerdict.DONE, balance=balance)
+    accounted = balance.stored + balance.duplicate + balance.rejected + balance.ignored
+    missing = end.entry.archive.members - accounted
+    balance = replace(balance, members=end.entry.archive.members, failed=missing)
+    error = end.error or ArchiveError("unbalanced", f"{missing} members have no verdict")
+    return ArchiveResult(name, ArchiveVerdict.FAILED, error.reason, error.detail, balance)

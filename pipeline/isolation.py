@@ -1,0 +1,57 @@
+"""What makes a process fit to run decoders that may crash, hang or eat memory."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+from multiprocessing.context import ForkServerContext
+
+from pebble import ProcessExpired
+
+PR_SET_PDEATHSIG = 1
+
+
+def fork_server(*preload: str) -> ForkServerContext:
+    """Give the context that starts workers from a clean, single-threaded process with modules loaded once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    return context
+
+
+def cores() -> int:
+    """Give how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def confine(memory: int) -> None:
+    """Prepare a fresh worker process: bound to its parent's life, deaf to Ctrl-C, with bounded memory in bytes.
+
+    RLIMIT_DATA counts private memory and leaves read-only file maps out (Linux 4.7, setrlimit(2)).
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def allow(seconds: float) -> None:
+    """Have the kernel end this process, also inside C code, unless called again in time; 0 takes it back."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def cause(death: ProcessExpired | TimeoutError, seconds: float) -> tuple[str, str]:
+    """Give the reason and the detail of a worker's death."""
+    if isinstance(death, TimeoutError) or death.exitcode == -signal.SIGALRM:
+        return "decoder-timeout", f"it took longer than {seconds:g} s"
+    with contextlib.suppress(ValueError, TypeError):
+        return "decoder-crashed", f"its process was ended by {signal.Signals(-int(death.exitcode)).name}"
+    return "decoder-crashed", f"its process ended with exit code {death.exitcode}"

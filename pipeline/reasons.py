@@ -1,0 +1,77 @@
+"""The stable reason codes of verdicts, each with the sentence people read."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+ARCHIVE_REASONS: Final = MappingProxyType(
+    {
+        "not-a-zip": "The file is not a zip archive.",
+        "empty-file": "The file is empty.",
+        "truncated": "The archive ends too early; it was cut on its way. Send it again.",
+        "structure": "The archive's records contradict each other.",
+        "multi-disk": "The archive is one part of a split set; join the parts first.",
+        "overlap": "Members share the same bytes, as in a zip bomb.",
+        "too-many-members": "The archive has more members than --max-members allows.",
+        "archive-too-large": "The members together exceed --max-archive-bytes.",
+        "bomb-ratio": "The archive expands more than --max-ratio allows.",
+        "disk-space": "There is not enough free disk space for what the archive holds.",
+        "unreadable": "The file cannot be read; check its permissions and the disk.",
+        "vanished": "The file disappeared or changed while it was being read.",
+        "still-written": "The file is still being written; the next run takes it.",
+        "claimed": "Another run is working on this archive.",
+        "already-done": "This archive was processed before.",
+        "interrupted": "The run stopped before the archive was finished; the next run goes on.",
+        "unbalanced": "The recorded verdicts do not add up to the number of members.",
+    }
+)
+MEMBER_REASONS: Final = MappingProxyType(
+    {
+        # names
+        "path-escape": "The name leads out of the archive's folder.",
+        "absolute-path": "The name is an absolute path.",
+        "bad-name": "The name is empty or holds bytes that no file name may hold.",
+        "bad-encoding": "The name is not valid in the encoding it claims.",
+        "name-too-long": "The name is longer than file systems take.",
+        # kinds of member
+        "symlink": "The member is a symbolic link.",
+        "special-file": "The member is a device, pipe or socket.",
+        "encrypted": "The member is encrypted.",
+        "unsupported-method": "The compression method is not supported.",
+        "nested-archive": "The member is itself an archive; unpack it and drop what it holds.",
+        "litter": "The file was left by an operating system and holds no picture.",
+        # reading
+        "header-mismatch": "The member's own header contradicts the archive's directory.",
+        "bad-crc": "The member's checksum is wrong; it was damaged on its way.",
+        "bad-stream": "The member's compressed data is broken.",
+        "size-mismatch": "The member does not have the size it declares.",
+        "member-truncated": "The member's data ends too early.",
+        "member-too-large": "The member is larger than --max-member-bytes allows.",
+        "member-ratio": "The member expands more than --max-ratio allows.",
+        "archive-budget": "The archive produced more bytes than --max-archive-bytes allows.",
+        # images
+        "empty-file": "The file is empty.",
+        "not-an-image": "The content is not an image.",
+        "unsupported-format": "The content is an image of a kind that is not taken.",
+        "truncated": "The image ends too early.",
+        "corrupt": "The image is damaged.",
+        "too-many-pixels": "The image has more pixels than --max-pixels allows.",
+        "too-many-frames": "The frames together have more pixels than are allowed.",
+        # isolation
+        "decoder-crashed": "The decoder crashed on this image.",
+        "decoder-timeout": "The decoder took longer than --timeout allows.",
+        "decoder-memory": "The decoder wanted more memory than a worker may have.",
+        # delivery
+        "store-failed": "The file could not be written.",
+        "not-delivered": "The sink did not take the record; the next run tries again.",
+    }
+)
+
+DAMAGE: Final = frozenset({"bad-crc", "bad-stream", "size-mismatch", "member-truncated", "header-mismatch"})
+"""Reasons that a good copy of the same archive may cure."""
+
+
+def sentence(reason: str) -> str:
+    """Give the sentence of a reason code; the code itself for an unknown one."""
+    return MEMBER_REASONS.get(reason) or ARCHIVE_REASONS.get(reason) or reason

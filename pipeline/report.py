@@ -1,0 +1,106 @@
+"""The account of a run: what became of every archive, and why members were not taken."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.errors import StoreError
+from pipeline.records import ArchiveResult, ArchiveVerdict, Balance, Entry, Outcome, Recorded, Verdict
+
+SHOWN = 20
+"""Refused members kept for the table at the end; all of them are in the catalog."""
+
+
+class Refused(NamedTuple):
+    """One line of the closing table: a member that was not taken, and why."""
+
+    archive: str
+    member: str
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Report:
+    """Gathers a run's results; bounded but for one line for each archive."""
+
+    archives: list[ArchiveResult] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    refused: list[Refused] = field(default_factory=list)
+    bytes: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def note(self, entry: Entry, outcomes: Sequence[Outcome]) -> None:
+        """Count what a slice's members became."""
+        for outcome in outcomes:
+            if outcome.image:
+                self.bytes += outcome.image.byte_size
+            elif outcome.verdict:
+                self.reasons[outcome.reason] += 1
+                if outcome.verdict is not Verdict.IGNORED and len(self.refused) < SHOWN:
+                    name = entry.archive.name
+                    self.refused.append(Refused(name, outcome.name, outcome.reason, outcome.detail))
+
+    def recall(self, recorded: Recorded) -> None:
+        """Count a member that an interrupted run had refused already."""
+        self.reasons[recorded.reason] += 1
+
+    def close(self, result: ArchiveResult) -> None:
+        """Take an archive's final result."""
+        self.archives.append(result)
+
+    @property
+    def balance(self) -> Balance:
+        """The sum over the archives worked in this run."""
+        return sum((result.balance for result in self.archives), Balance())
+
+    @property
+    def delivered(self) -> bool:
+        """Whether nothing was left undelivered and no archive was refused whole."""
+        bad = {ArchiveVerdict.FAILED, ArchiveVerdict.REJECTED}
+        balance = self.balance
+        return balance.closed and not balance.failed and all(r.verdict not in bad for r in self.archives)
+
+    def as_dict(self) -> dict[str, object]:
+        """Give the report as the JSON document that `--report` writes."""
+        seconds = time.monotonic() - self.started
+        balance = self.balance
+        images = balance.stored + balance.duplicate
+        return {
+            "balance": asdict(balance),
+            "archives": [
+                {
+                    "name": result.name,
+                    "verdict": result.verdict.value,
+                    "reason": result.reason,
+                    "detail": result.detail,
+                    "balance": asdict(result.balance),
+                }
+                for result in self.archives
+            ],
+            "reasons": dict(self.reasons.most_common()),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images / seconds, 1) if seconds else 0.0,
+            "bytes": self.bytes,
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the JSON document to a file, whole or not at all; raises `StoreError`."""
+        try:
+            with tempfile.NamedTemporaryFile(
+                "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+            ) as file:
+                json.dump(self.as_dict(), file, indent=2, ensure_ascii=True)
+                file.write("\n")
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except OSError as error:
+            raise StoreError(f"The report {path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,50 @@
+"""What a run is told: one frozen value, made from options and the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what an archive and an image may cost; sizes in bytes, `timeout` in seconds a member."""
+
+    max_member_bytes: int = 1 << 30
+    max_archive_bytes: int = 64 << 30
+    max_members: int = 1_000_000
+    max_ratio: float = 200.0
+    max_pixels: int = 200_000_000
+    timeout: float = 60.0
+    worker_memory: int = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a run is told."""
+
+    database_url: str | None = None
+    data: Path = Path(".data")
+    input: Path = Path("images_zip_input")
+    extracted: Path = Path("extracted")
+    static: Path = Path("static")
+    sink: str = "postgres"
+    engine: str = "processes"
+    workers: int = 0
+    check: str = "decode"
+    batch_size: int = 1000
+    batch_bytes: int = 64 << 20
+    zip_encoding: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Take the places of things from the environment; options on the command line come on top."""
+        return cls(
+            database_url=environ.get("DATABASE_URL") or None,
+            data=Path(environ.get("PIPELINE_DATA", ".data")),
+            input=Path(environ.get("PIPELINE_INPUT", "images_zip_input")),
+            extracted=Path(environ.get("PIPELINE_EXTRACTED", "extracted")),
+            static=Path(environ.get("PIPELINE_STATIC", "static")),
+        )

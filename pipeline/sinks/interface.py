@@ -1,0 +1,51 @@
+"""What the pipeline asks of a sink, and of the ledger behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from pipeline.records import Archive, ArchiveResult, Balance, Entry, FileIdentity, Record, Recorded
+
+
+class Sink(Protocol):
+    """A place where records are delivered; every method may be called again after a failure.
+
+    All methods raise `SinkUnavailable` when the other side cannot be reached within the retry budget.
+    """
+
+    def known(self, files: Sequence[FileIdentity]) -> set[FileIdentity]:
+        """Tell which delivered files belong to archives that are done, so that they need not be opened."""
+
+    def open(self, archives: Sequence[Archive]) -> list[Entry]:
+        """Register and claim archives, in one round trip; answers an entry each, in the same order.
+
+        A done archive answers DONE, unless it had members refused for damage and this delivery is another
+        file: that is open again, RUNNING. An archive that another run holds answers BUSY. A repeated delivery
+        of the same content is remembered, so that `known` recognises it next time.
+        """
+
+    def recorded(self, entry: Entry) -> Iterator[Recorded]:
+        """Stream what is recorded of an archive, by ascending member index.
+
+        Members refused for damage are left out: the copy at hand may be a good one.
+        """
+
+    def write(self, batch: Sequence[Record]) -> None:
+        """Deliver a batch in one transaction; delivering it again changes nothing.
+
+        The first record of an image that the catalog did not have is `stored`, the others are `duplicate`.
+        An image for a member that was refused before takes the refusal's place.
+        """
+
+    def finish(self, entries: Sequence[Entry]) -> list[Balance]:
+        """Close archives whose files are flushed; answers their balances, and frees the claims.
+
+        An archive whose balance does not close stays open; the caller compares `Balance.closed`.
+        """
+
+    def refuse(self, file: FileIdentity, digest: bytes, result: ArchiveResult) -> None:
+        """Note in the ledger that an archive was refused whole or failed."""
+
+    def close(self) -> None:
+        """Free connections and claims."""

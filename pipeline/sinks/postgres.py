@@ -1,0 +1,160 @@
+"""The sink that writes straight into Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import psycopg
+
+from pipeline.catalog import ledger
+from pipeline.catalog.batch import PREPARE, record
+from pipeline.catalog.schema import migrate
+from pipeline.database import connect, persistent, translated
+from pipeline.errors import CatalogUnavailable, SinkUnavailable
+from pipeline.records import Archive, ArchiveResult, Balance, Entry, FileIdentity, Record, Recorded, State
+
+Answer = TypeVar("Answer")
+
+RETRY_SECONDS = 60.0
+
+
+class PostgresSink:
+    """Delivers into a catalog over one connection, and claims archives over another.
+
+    Claims are session-level advisory locks, which Postgres frees however this process ends. A batch's commit
+    does not wait for the disk; the commit that closes an archive does, and with it everything before it, so
+    a crash of the server costs only what the open archives' next run does again.
+    """
+
+    def __init__(self, url: str, retry_seconds: float = RETRY_SECONDS) -> None:
+        self._url = url
+        self._seconds = retry_seconds
+        self._work: psycopg.Connection | None = None
+        self._claims: psycopg.Connection | None = None
+        self._held: dict[int, int] = {}
+        self._persist(lambda: migrate(url))
+
+    def known(self, files: Sequence[FileIdentity]) -> set[FileIdentity]:
+        """Tell which delivered files belong to archives that are done."""
+        return self._transact(lambda connection: ledger.known(connection, files))
+
+    def open(self, archives: Sequence[Archive]) -> list[Entry]:
+        """Claim and register archives."""
+        claimed = self._persist(lambda: self._claim([_key(archive) for archive in archives]))
+        order = sorted(range(len(archives)), key=lambda position: archives[position].digest)
+
+        def work(connection: psycopg.Connection) -> dict[int, Entry]:
+            return {
+                position: ledger.open_archive(connection, archives[position])
+                for position in order
+                if claimed[position]
+            }
+
+        found = self._transact(work)
+        entries = [
+            found.get(position) or Entry(0, archive, State.BUSY, "")
+            for position, archive in enumerate(archives)
+        ]
+        for entry in entries:
+            if entry.state is not State.BUSY:
+                self._held[entry.id] = _key(entry.archive)
+        self._free([entry.id for entry in entries if entry.state is State.DONE])
+        return entries
+
+    def recorded(self, entry: Entry) -> Iterator[Recorded]:
+        """Stream what an interrupted run recorded of an archive, page by page."""
+        after = -1
+        while page := self._page(entry.id, after):
+            yield from page
+            after = page[-1].index
+
+    def _page(self, archive_id: int, after: int) -> list[Recorded]:
+        return self._transact(lambda connection: list(ledger.recorded(connection, archive_id, after)))
+
+    def write(self, batch: Sequence[Record]) -> None:
+        """Deliver a batch in one transaction."""
+
+        def work(connection: psycopg.Connection) -> None:
+            connection.execute("SET LOCAL synchronous_commit = off")
+            record(connection, batch)
+
+        self._transact(work)
+
+    def finish(self, entries: Sequence[Entry]) -> list[Balance]:
+        """Close archives and free their claims."""
+        ids = [entry.id for entry in entries]
+        balances = self._transact(lambda connection: ledger.finish(connection, ids))
+        self._free(ids)
+        return [balances[entry.id] for entry in entries]
+
+    def refuse(self, file: FileIdentity, digest: bytes, result: ArchiveResult) -> None:
+        """Note that an archive was refused whole or failed."""
+        self._transact(lambda connection: ledger.refuse(connection, file, digest, result))
+
+    def close(self) -> None:
+        """Close the connections, and with them free every claim."""
+        for connection in (self._work, self._claims):
+            if connection is not None:
+                connection.close()
+        self._work = self._claims = None
+
+    def _transact(self, work: Callable[[psycopg.Connection], Answer]) -> Answer:
+        """Do work in one transaction, again from its start when the connection or the server goes away."""
+
+        def attempt() -> Answer:
+            if self._work is None or self._work.closed:
+                self._work = connect(self._url)
+                with translated():
+                    self._work.execute(PREPARE)
+                    self._work.commit()
+            with translated(), self._work.transaction():
+                return work(self._work)
+
+        return self._persist(attempt)
+
+    def _persist(self, work: Callable[[], Answer]) -> Answer:
+        def attempt() -> Answer:
+            try:
+                return work()
+            except CatalogUnavailable:
+                if self._work is not None:
+                    self._work.close()
+                raise
+
+        try:
+            return persistent(attempt, self._seconds)
+        except CatalogUnavailable as error:
+            raise SinkUnavailable(str(error)) from error
+
+    def _claim(self, keys: Sequence[int]) -> list[bool]:
+        if self._claims is None or self._claims.closed:
+            self._claims = connect(self._url, autocommit=True)
+            self._lock(list(self._held.values()))
+        return self._lock(keys)
+
+    def _lock(self, keys: Sequence[int]) -> list[bool]:
+        if self._claims is None:
+            return []
+        with translated():
+            rows = self._claims.execute(
+                "SELECT pg_try_advisory_lock(key) FROM unnest(%s::int8[]) WITH ORDINALITY AS asked (key, n) ORDER BY n",
+                (list(keys),),
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def _free(self, ids: Sequence[int]) -> None:
+        keys = [self._held.pop(id_) for id_ in ids if id_ in self._held]
+        if not keys or self._claims is None or self._claims.closed:
+            return
+        try:
+            self._claims.execute(
+                "SELECT pg_advisory_unlock(key) FROM unnest(%s::int8[]) AS asked (key)", (keys,)
+            )
+        except psycopg.Error:
+            # A broken connection has freed its locks; the next claim opens another.
+            self._claims.close()
+
+
+def _key(archive: Archive) -> int:
+    return int.from_bytes(archive.digest[:8], "big", signed=True)

@@ -1,0 +1,272 @@
+"""The extracted tree and the content-addressed store: every image written once, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import StoreError
+from pipeline.images.kinds import extension
+from pipeline.records import Image
+
+COMPARE_CHUNK = 1 << 20
+STALE_SECONDS = 86_400.0
+TEMPORARY = ".pipeline-"
+_NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES})
+
+
+def static_path(sha256: bytes, type_: str) -> str:
+    """Give an image's place in the store, relative: ab/cd/<sha256>.<ext>."""
+    digits = sha256.hex()
+    return f"{digits[:2]}/{digits[2:4]}/{digits}.{extension(type_)}"
+
+
+def local_url(sha256: bytes, type_: str) -> str:
+    """Give the URL path under which the API serves an image."""
+    return f"/static/{static_path(sha256, type_)}"
+
+
+class Store:
+    """Files below `extracted` and `static`; what a name shows is always whole, also after a kill.
+
+    Every method raises `StoreError` when files cannot be written or read.
+    """
+
+    def __init__(self, extracted: Path, static: Path) -> None:
+        self._extracted = str(extracted.absolute())
+        self._static = str(static.absolute())
+        self._made: set[str] = set()
+        self._count = 0
+
+    def publish(self, data: bytes | memoryview, image: Image, folder: str, path: str) -> None:
+        """Write an image below the extracted tree and into the store, as one file where links are possible."""
+        target, shelf = self._places(image.sha256, image.type, folder, path)
+        with _explained(target):
+            self._make(os.path.dirname(target))
+            if _same(shelf, data):
+                self._link(shelf, target)
+                return
+            temporary = self._temporary(os.path.dirname(target))
+            try:
+                with open(temporary, "xb", buffering=0) as file:
+                    _write(file.fileno(), data)
+                self._shelve(temporary, shelf)
+                os.replace(temporary, target)
+            except BaseException:
+                _remove(temporary)
+                raise
+
+    def publish_file(self, scratch: Path, image: Image, folder: str, path: str) -> None:
+        """Publish a file that `scratch` gave; the file is used up."""
+        target, shelf = self._places(image.sha256, image.type, folder, path)
+        with _explained(target):
+            self._make(os.path.dirname(target))
+            if _digest(shelf) == image.sha256:
+                self._link(shelf, target)
+                return
+            self._shelve(str(scratch), shelf)
+            os.replace(scratch, target)
+
+    def link(self, sha256: bytes, type_: str, folder: str, path: str) -> None:
+        """Make sure that the extracted tree shows an image that the store holds."""
+        target, shelf = self._places(sha256, type_, folder, path)
+        with _explained(target):
+            self._make(os.path.dirname(target))
+            self._link(shelf, target)
+
+    def holds(self, sha256: bytes, type_: str) -> bool:
+        """Tell whether the store has an image, with the content that its name says."""
+        return _digest(f"{self._static}/{static_path(sha256, type_)}") == sha256
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give the path of a temporary file on the extracted tree's file system, removed afterwards."""
+        with _explained(self._extracted):
+            os.makedirs(self._extracted, exist_ok=True)
+            path = self._temporary(self._extracted)
+            try:
+                yield Path(path)
+            finally:
+                _remove(path)
+
+    def flush(self) -> None:
+        """Bring everything written so far to the disk, in bulk."""
+        for root in (self._extracted, self._static):
+            if os.path.isdir(root):
+                with _explained(root):
+                    _sync(root)
+
+    def free_bytes(self) -> int:
+        """Give how many bytes may still be written below both roots."""
+        place = Path(self._extracted)
+        while not place.exists():
+            place = place.parent
+        return shutil.disk_usage(place).free
+
+    def sweep(self) -> None:
+        """Remove temporary files whose process is gone, or that are older than a day."""
+        for root in (self._extracted, self._static):
+            for folder, _, files in os.walk(root):
+                for name in files:
+                    if name.startswith(TEMPORARY) and _stale(f"{folder}/{name}"):
+                        _remove(f"{folder}/{name}")
+
+    def _places(self, sha256: bytes, type_: str, folder: str, path: str) -> tuple[str, str]:
+        return f"{self._extracted}/{folder}/{path}", f"{self._static}/{static_path(sha256, type_)}"
+
+    def _temporary(self, folder: str) -> str:
+        self._count += 1
+        return f"{folder}/{TEMPORARY}{os.getpid()}-{id(self):x}-{self._count}"
+
+    def _make(self, folder: str) -> None:
+        """Make a folder below a root, refusing to walk through a symbolic link that was planted there."""
+        if folder in self._made:
+            return
+        root = self._extracted if folder.startswith(self._extracted + "/") else self._static
+        place = root
+        os.makedirs(root, exist_ok=True)
+        for part in folder[len(root) :].split("/"):
+            if not part:
+                continue
+            place = f"{place}/{part}"
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(place)
+            if not stat.S_ISDIR(os.lstat(place).st_mode):
+                raise StoreError(f"{place} is in the way: it is not a folder. Move it and run again.")
+        self._made.add(folder)
+
+    def _shelve(self, temporary: str, shelf: str) -> None:
+        """Give a whole file its place in the store, over a torn one if there is one."""
+        self._make(os.path.dirname(shelf))
+        with contextlib.suppress(FileExistsError):
+            if self._try_link(temporary, shelf):
+                return
+            self._copy(temporary, shelf)
+            return
+        if os.path.samefile(temporary, shelf):
+            return
+        again = self._temporary(os.path.dirname(shelf))
+        try:
+            if not self._try_link(temporary, again):
+                self._copy(temporary, again)
+            os.replace(again, shelf)
+        finally:
+            _remove(again)
+
+    def _link(self, shelf: str, target: str) -> None:
+        try:
+            if self._try_link(shelf, target):
+                return
+        except FileExistsError:
+            if os.path.samefile(shelf, target):
+                return
+        temporary = self._temporary(os.path.dirname(target))
+        try:
+            if not self._try_link(shelf, temporary):
+                self._copy(shelf, temporary)
+            os.replace(temporary, target)
+        finally:
+            _remove(temporary)
+
+    @staticmethod
+    def _try_link(source: str, target: str) -> bool:
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                return False
+            raise
+        return True
+
+    def _copy(self, source: str, target: str) -> None:
+        temporary = self._temporary(os.path.dirname(target))
+        try:
+            shutil.copyfile(source, temporary)
+            os.replace(temporary, target)
+        except BaseException:
+            _remove(temporary)
+            raise
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn an operating system's error into a `StoreError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = {
+            errno.ENOSPC: "the disk is full; free some space and run again",
+            errno.EDQUOT: "the disk quota is used up; free some space and run again",
+            errno.EROFS: "the file system is read-only",
+            errno.EACCES: "this user may not write there",
+        }.get(error.errno or 0, os.strerror(error.errno or errno.EIO))
+        raise StoreError(f"{error.filename or path} cannot be written: {advice}.") from error
+
+
+def _write(descriptor: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _same(path: str, data: bytes | memoryview) -> bool:
+    """Tell whether a file has exactly this content."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size != len(data):
+                return False
+            view = memoryview(data)
+            for place in range(0, len(view), COMPARE_CHUNK):
+                if file.read(COMPARE_CHUNK) != view[place : place + COMPARE_CHUNK]:
+                    return False
+            return True
+    except FileNotFoundError:
+        return False
+
+
+def _digest(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except (FileNotFoundError, IsADirectoryError):
+        return b""
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _stale(path: str) -> bool:
+    try:
+        age = time.time() - os.lstat(path).st_mtime
+        owner = int(os.path.basename(path).removeprefix(TEMPORARY).split("-")[0])
+        os.kill(owner, 0)
+    except (ProcessLookupError, ValueError):
+        return True
+    except OSError:
+        return False
+    return age > STALE_SECONDS
+
+
+def _sync(root: str) -> None:
+    """Flush the file system that holds a folder (syncfs(2)); all of them where that call is missing."""
+    library = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    if library is None or not hasattr(library, "syncfs"):
+        os.sync()
+        return
+    descriptor = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if library.syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), "syncfs failed", root)
+    finally:
+        os.close(descriptor)

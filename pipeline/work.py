@@ -1,0 +1,117 @@
+"""What one worker does with one slice: read, check, inspect, publish."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.archives import MemberReader, is_archive
+from pipeline.errors import ArchiveError, ImageError, MemberError
+from pipeline.images import extension_remark, inspect, inspect_file
+from pipeline.records import Image, Member, Outcome, Slice, Verdict
+from pipeline.settings import Limits
+from pipeline.store import Store
+
+HEAD = 512
+"""Bytes enough to tell an archive by its magic; tar has its own at 257."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """What every worker is told once: where files go, what is allowed, how hard to look."""
+
+    extracted: Path
+    static: Path
+    limits: Limits
+    check: str = "decode"
+    stream_bytes: int = 32 << 20
+
+
+def work(slice_: Slice, bench: Workbench, mark: Callable[[int], None] = lambda _: None) -> list[Outcome]:
+    """Give each member of a slice its outcome, in order.
+
+    `mark` is told the position of each member before it is touched, so that a watcher knows the guilty one.
+    Raises `ArchiveError` when the archive changed or cannot be read, `StoreError` if nothing can be written.
+    """
+    if all(member.verdict for member in slice_.members):
+        return [_settled(member) for member in slice_.members]
+    store = Store(bench.extracted, bench.static)
+    outcomes = []
+    with MemberReader(Path(slice_.path), slice_.size) as reader:
+        for position, member in enumerate(slice_.members):
+            mark(position)
+            if member.verdict or (member.recorded and _in_place(member, slice_, store)):
+                outcomes.append(_settled(member))
+                continue
+            try:
+                image = _take(member, slice_.folder, reader, store, bench)
+            except (MemberError, ImageError) as refusal:
+                outcomes.append(_refused(member, refusal))
+            else:
+                outcomes.append(Outcome(member.index, member.name, image))
+    return outcomes
+
+
+def _in_place(member: Member, slice_: Slice, store: Store) -> bool:
+    recorded = member.recorded
+    if recorded is None or not store.holds(recorded.sha256, recorded.type):
+        return False
+    store.link(recorded.sha256, recorded.type, slice_.folder, member.path)
+    return True
+
+
+def _settled(member: Member) -> Outcome:
+    return Outcome(member.index, member.name, None, member.verdict, member.reason, member.detail)
+
+
+def _refused(member: Member, refusal: MemberError | ImageError) -> Outcome:
+    return Outcome(member.index, member.name, None, Verdict.REJECTED, refusal.reason, refusal.detail)
+
+
+def _take(member: Member, folder: str, reader: MemberReader, store: Store, bench: Workbench) -> Image:
+    if member.size > bench.stream_bytes:
+        return _take_streamed(member, folder, reader, store, bench)
+    data = reader.read(member, bench.limits)
+    if is_archive(bytes(data[:HEAD])):
+        raise MemberError("nested-archive", "unpack it and drop it as an archive of its own")
+    image = _noted(member, inspect(data, bench.limits, bench.check))
+    store.publish(data, image, folder, member.path)
+    return image
+
+
+def _take_streamed(
+    member: Member, folder: str, reader: MemberReader, store: Store, bench: Workbench
+) -> Image:
+    sha256, sha1, size = hashlib.sha256(), hashlib.sha1(usedforsecurity=False), 0
+    with store.scratch() as scratch:
+        with scratch.open("wb") as file:
+            for chunk in reader.stream(member, bench.limits):
+                if size == 0 and is_archive(bytes(chunk[:HEAD])):
+                    raise MemberError("nested-archive", "unpack it and drop it as an archive of its own")
+                sha256.update(chunk)
+                sha1.update(chunk)
+                size += file.write(chunk)
+        image = inspect_file(
+            scratch, bench.limits, bench.check, sha256=sha256.digest(), sha1=sha1.digest(), size=size
+        )
+        image = _noted(member, image)
+        store.publish_file(scratch, image, folder, member.path)
+        return image
+
+
+def _noted(member: Member, image: Image) -> Image:
+    remark = extension_remark(member.name, image.type)
+    return image._replace(remarks=(*image.remarks, remark)) if remark else image
+
+
+def unchanged(slice_: Slice) -> None:
+    """Raise `ArchiveError` if the archive of a slice is not there any more as it was at preflight."""
+    try:
+        size = os.stat(slice_.path).st_size
+    except OSError as error:
+        raise ArchiveError("vanished", str(error)) from error
+    if size != slice_.size:
+        raise ArchiveError("vanished", f"it had {slice_.size} bytes and now has {size}")

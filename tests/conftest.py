@@ -1,0 +1,87 @@
+"""Fixtures for every test: a real Postgres, a fresh database each, and the shared inputs where present."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from pipeline.catalog.schema import migrate
+from pipeline.server import EmbeddedServer
+
+ROOT = Path(__file__).resolve().parent.parent
+_numbers = itertools.count()
+
+
+def sibling(url: str, name: str) -> str:
+    """Give the URL of another database on the same server."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/{name}?{parts.query}"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """Run an embedded Postgres for the session."""
+    folder = tmp_path_factory.mktemp("server")
+    for place in (folder, *folder.parents):
+        if place.stat().st_uid == os.geteuid() and place != Path(place.anchor):
+            place.chmod(place.stat().st_mode | 0o011)
+    with EmbeddedServer(folder / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def template(server: EmbeddedServer) -> str:
+    """Give the name of a database with the current schema, to be copied."""
+    with psycopg.connect(sibling(server.url, "postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE template_catalog")
+    migrate(sibling(server.url, "template_catalog"))
+    return "template_catalog"
+
+
+@pytest.fixture
+def database_url(server: EmbeddedServer, template: str) -> Iterator[str]:
+    """Give the URL of a fresh database with the current schema."""
+    name = f"test_{next(_numbers)}"
+    admin = sibling(server.url, "postgres")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
+    yield sibling(server.url, name)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def empty_database_url(server: EmbeddedServer) -> Iterator[str]:
+    """Give the URL of a fresh database without a schema."""
+    name = f"empty_{next(_numbers)}"
+    admin = sibling(server.url, "postgres")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    yield sibling(server.url, name)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Give the folder of shared inputs, or skip."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "corpus").is_dir():
+        pytest.skip("the shared inputs are not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def evil(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder of generated hostile archives and images, with their manifest, or skip."""
+    folder = tmp_path_factory.mktemp("evil")
+    subprocess.run([sys.executable, shared / "make_evil.py", folder], check=True, stdout=subprocess.DEVNULL)
+    return folder

@@ -1,0 +1,149 @@
+"""Whatever is killed, whenever: run again, and the catalog is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from bench.sample import encoded, picture
+from tests.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+
+POINTS = 24
+
+
+def make_archives(folder: Path, archives: int, members: int) -> None:
+    """Write archives that share some images, with damaged members among them."""
+    originals = [encoded(picture(seed, (48, 32)), "JPEG", quality=70) for seed in range(40)]
+    for number in range(archives):
+        with zipfile.ZipFile(folder / f"{number:02}.zip", "w") as archive:
+            for index in range(members):
+                data = originals[(number * 7 + index) % len(originals)]
+                data = data if index % 5 == 0 else data + f"{number}/{index}".encode()
+                data = data[: len(data) // 2] if index % 11 == 3 else data
+                archive.writestr(f"folder {index % 4}/{index:04}.jpg", data)
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with archives to interrupt on."""
+    folder = tmp_path_factory.mktemp("archives")
+    make_archives(folder, archives=6, members=150)
+    return folder
+
+
+def undisturbed(workspace: Workspace, archives: Path) -> tuple[object, dict[str, bytes], float]:
+    """Run once in peace; give the catalog, the files and the time it took; leave the workspace empty again."""
+    shutil.copytree(archives, workspace.input, dirs_exist_ok=True)
+    started = time.monotonic()
+    ran = workspace.ingest("--batch-size", "50")
+    seconds = time.monotonic() - started
+    assert ran.code == 0, ran.err
+    catalog, files = workspace.catalog(), workspace.files()
+    wipe(workspace)
+    return catalog, files, seconds
+
+
+def wipe(workspace: Workspace) -> None:
+    """Forget everything that was ingested."""
+    with psycopg.connect(workspace.url, autocommit=True) as connection:
+        connection.execute(
+            "TRUNCATE image_info, image_source, unstored_member, archive, archive_file CASCADE"
+        )
+    for folder in (workspace.extracted, workspace.static):
+        shutil.rmtree(folder)
+        folder.mkdir()
+
+
+def temporary(files: dict[str, bytes]) -> list[str]:
+    """Name the files that an interrupted write left."""
+    return [name for name in files if Path(name).name.startswith(".")]
+
+
+def test_killed_pipeline_goes_on(workspace: Workspace, archives: Path) -> None:
+    """A run killed at many points and run again ends as an undisturbed one, rows and files alike."""
+    catalog, files, seconds = undisturbed(workspace, archives)
+    rng = random.Random(1)
+    for point in range(POINTS):
+        command = workspace.command("ingest", "--batch-size", "50", "--workers", "2")
+        process = subprocess.Popen(
+            command,
+            cwd=workspace.root,
+            env=workspace.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(seconds * (point + rng.random()) / POINTS)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        ran = workspace.ingest("--batch-size", "50")
+        assert ran.code == 0, ran.err
+        assert workspace.catalog() == catalog, f"killed at point {point}"
+        assert workspace.files() == files, f"killed at point {point}"
+        wipe(workspace)
+
+
+def test_killed_again_and_again_still_finishes(workspace: Workspace, archives: Path) -> None:
+    """Kill after kill without a wipe between, the work goes on where it stopped and comes to its end."""
+    catalog, files, seconds = undisturbed(workspace, archives)
+    for point in range(8):
+        process = subprocess.Popen(
+            workspace.command("ingest", "--batch-size", "20"),
+            cwd=workspace.root,
+            env=workspace.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(seconds * (0.4 + 0.06 * point))
+        process.kill()
+        process.wait()
+    assert workspace.ingest().code == 0
+    assert workspace.catalog() == catalog
+    assert workspace.files() == files
+
+
+def test_torn_file_is_not_trusted(workspace: Workspace, archives: Path) -> None:
+    """What an interrupted run recorded is taken again when its file no longer has the recorded digest."""
+    catalog, files, _ = undisturbed(workspace, archives)
+    assert workspace.ingest().code == 0
+    with psycopg.connect(workspace.url, autocommit=True) as connection:
+        connection.execute("UPDATE archive SET state = 'running'")
+    victims = sorted(path for path in workspace.static.rglob("*.jpg"))[::17]
+    for victim in victims:
+        victim.write_bytes(b"torn")
+    assert workspace.ingest().code == 0
+    assert workspace.catalog() == catalog
+    assert workspace.files() == files
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_politely(workspace: Workspace, archives: Path, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM stop cleanly, say how to go on, and leave no process behind."""
+    catalog, files, seconds = undisturbed(workspace, archives)
+    process = subprocess.Popen(
+        workspace.command("ingest", "--batch-size", "20"),
+        cwd=workspace.root,
+        env=workspace.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(seconds * 0.6)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    if process.returncode:
+        assert process.returncode == 1
+        assert "run the same command again" in err
+        assert "Traceback" not in err
+    assert workspace.ingest().code == 0
+    assert workspace.catalog() == catalog
+    assert workspace.files() == files

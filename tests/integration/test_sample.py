@@ -1,0 +1,165 @@
+"""The first run on the committed sample shows what the product does."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.workspace import ROOT, Workspace
+
+SAMPLE = ROOT / "images_zip_input" / "sample.zip"
+BALANCE = {"members": 12, "stored": 8, "duplicate": 1, "rejected": 2, "ignored": 1, "failed": 0}
+
+
+@pytest.fixture
+def sampled(workspace: Workspace) -> Workspace:
+    """Give a workspace with the sample in its input folder."""
+    shutil.copy2(SAMPLE, workspace.input)
+    return workspace
+
+
+@pytest.mark.parametrize("engine", ["processes", "serial"])
+@pytest.mark.parametrize("check", ["decode", "header"])
+def test_the_sample_is_taken(sampled: Workspace, engine: str, check: str) -> None:
+    """Every kind of picture is stored; the duplicate, the cut one and the text get their verdicts."""
+    ran = sampled.ingest("--engine", engine, "--check", check)
+    assert ran.code == 0, ran.err
+    if check == "decode":
+        assert ran.report["balance"] == BALANCE
+        assert ran.report["reasons"] == {"truncated": 1, "not-an-image": 1, "litter": 1}
+    assert ran.verdict("sample.zip") == ("done", "")
+    types = {row[0] for row in sampled.query("SELECT type FROM image_info")}
+    assert types == {"jpeg", "png", "webp", "gif", "tiff", "bmp", "avif"}
+
+
+def test_files_are_what_the_catalog_says(sampled: Workspace) -> None:
+    """Every stored file hashes to its record and is one with the extracted file."""
+    sampled.ingest()
+    rows = sampled.query("SELECT sha256, sha1, byte_size, local_url FROM image_info")
+    assert len(rows) == 8
+    for sha256, sha1, size, url in rows:
+        path = sampled.root / url.lstrip("/")
+        data = path.read_bytes()
+        assert (hashlib.sha256(data).digest(), hashlib.sha1(data).digest(), len(data)) == (sha256, sha1, size)
+        assert path.stat().st_nlink >= 2
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    extracted = [path for path in sampled.extracted.rglob("*") if path.is_file()]
+    assert len(extracted) == 9
+
+
+def test_details_are_recorded(sampled: Workspace) -> None:
+    """Dimensions, orientation, capture time and frames are in the catalog."""
+    sampled.ingest()
+    query = """SELECT width, height, orientation, captured_at::text, captured_offset FROM image_info
+               JOIN image_source s ON s.image_id = image_info.id WHERE member_name = %s"""
+    assert sampled.query(query, "holiday/harbour.jpg") == [(320, 240, 6, "2026-05-17 09:30:00", "+02:00")]
+    assert sampled.query("SELECT frames FROM image_info WHERE type = 'gif'") == [(3,)]
+
+
+def test_again_is_nothing_new(sampled: Workspace) -> None:
+    """A second run says that there is nothing new and changes nothing."""
+    sampled.ingest()
+    before, files = sampled.catalog(), sampled.files()
+    ran = sampled.ingest()
+    assert ran.code == 0
+    assert "Nothing new" in ran.out
+    assert ran.verdict("sample.zip") == ("known", "already-done")
+    assert (sampled.catalog(), sampled.files()) == (before, files)
+
+
+def test_known_by_content_not_by_name(sampled: Workspace) -> None:
+    """A copy under another name and time is known."""
+    sampled.ingest()
+    shutil.copy(sampled.input / "sample.zip", sampled.input / "other.zip")
+    assert sampled.ingest().verdict("other.zip") == ("known", "already-done")
+    assert sampled.query("SELECT count(*) FROM archive") == [(1,)]
+
+
+def test_two_copies_in_one_run(sampled: Workspace) -> None:
+    """Of two copies dropped together one is taken and the other known."""
+    shutil.copy(sampled.input / "sample.zip", sampled.input / "other.zip")
+    ran = sampled.ingest()
+    assert sorted(a["verdict"] for a in ran.report["archives"]) == ["done", "known"]
+    assert ran.report["balance"] == BALANCE
+
+
+def test_plan_writes_nothing(sampled: Workspace) -> None:
+    """A plan judges the archive and leaves no trace."""
+    ran = sampled.ingest("--plan")
+    assert ran.code == 0
+    assert "12 members" in ran.out
+    assert sampled.files() == {}
+    assert sampled.query("SELECT count(*) FROM archive") == [(0,)]
+
+
+def test_strict_makes_rejections_an_error(sampled: Workspace) -> None:
+    """With --strict a rejected image makes the exit code 1."""
+    assert sampled.ingest("--strict").code == 1
+
+
+def test_status_and_rejects(sampled: Workspace) -> None:
+    """What was not taken is listed as a table, as CSV and as JSON."""
+    sampled.ingest()
+    status = sampled.run("status")
+    assert (status.code, "sample.zip" in status.out) == (0, True)
+    table = sampled.run("rejects")
+    assert "shop/cut.jpg" in table.out
+    rows = list(csv.DictReader(io.StringIO(sampled.run("rejects", "--format", "csv").out)))
+    assert [row["reason"] for row in rows] == ["truncated", "not-an-image", "litter"]
+    document = json.loads(sampled.run("rejects", "--format", "json").out)
+    assert {"archive", "member", "verdict", "reason", "detail"} == set(document[0])
+    assert [row["member"] for row in document] == [row["member"] for row in rows]
+
+
+def test_nothing_to_do(workspace: Workspace) -> None:
+    """An empty input folder is no error."""
+    ran = workspace.ingest()
+    assert (ran.code, "Nothing to do" in ran.out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--batch-size", "0"],
+        ["--check", "maybe"],
+        ["nowhere.zip"],
+        ["--max-member-bytes", "much"],
+        ["--frobnicate"],
+    ],
+)
+def test_wrong_usage_exits_with_2(workspace: Workspace, arguments: list[str]) -> None:
+    """Wrong usage is told apart from failure."""
+    assert workspace.run("ingest", *arguments).code == 2
+
+
+def test_bad_archives_leave_the_good_ones(sampled: Workspace) -> None:
+    """Whatever lies beside it, the good archive is done; each bad one has its own verdict."""
+    whole = (sampled.input / "sample.zip").read_bytes()
+    (sampled.input / "empty.zip").write_bytes(b"")
+    (sampled.input / "text.zip").write_bytes(b"not a zip at all\n" * 50)
+    (sampled.input / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    (sampled.input / "half.zip.part").write_bytes(whole[:1000])
+    os.mkfifo(sampled.input / "pipe.zip")
+    (sampled.input / "dangling.zip").symlink_to(Path("nowhere"))
+    with (sampled.input / "open.zip").open("wb") as writer:
+        writer.write(whole[:5000])
+        writer.flush()
+        ran = sampled.ingest()
+    verdicts = {name: ran.verdict(name) for name in ("empty.zip", "text.zip", "cut.zip")}
+    assert {verdict for verdict, _ in verdicts.values()} == {"rejected"}, verdicts
+    assert verdicts["empty.zip"] == ("rejected", "empty-file")
+    assert verdicts["text.zip"] == ("rejected", "not-a-zip")
+    assert ran.verdict("half.zip.part") == ("waiting", "still-written")
+    assert ran.verdict("open.zip") == ("waiting", "still-written")
+    assert ran.verdict("pipe.zip")[0] in {"failed", "rejected"}
+    assert ran.verdict("dangling.zip")[0] == "failed"
+    assert ran.verdict("sample.zip") == ("done", "")
+    assert ran.code == 1
