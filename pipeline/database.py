@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from pipeline.errors import CatalogError, CatalogUnavailable
@@ -15,26 +17,45 @@ from pipeline.errors import CatalogError, CatalogUnavailable
 Answer = TypeVar("Answer")
 
 CONNECT_SECONDS = 10
+BAD_URL = (
+    "The database URL cannot be read; it looks like postgresql://user:password@host:5432/database, "
+    "with every special character of the password written as %XX."
+)
 PASSING: tuple[type[psycopg.Error], ...] = (
     psycopg.InterfaceError,
     errors.AdminShutdown,
     errors.CrashShutdown,
     errors.CannotConnectNow,
     errors.IdleInTransactionSessionTimeout,
+    errors.IdleSessionTimeout,
     errors.TooManyConnections,
     errors.DeadlockDetected,
     errors.SerializationFailure,
     errors.LockNotAvailable,
 )
 """Errors after which the same work may succeed."""
+HOPELESS = re.compile(
+    r"FATAL: .*(does not exist|authentication failed|no pg_hba\.conf entry|permission denied|not permitted)"
+    r"|no password supplied|SASL authentication|does not support SSL|invalid (port number|sslmode|integer)",
+)
+"""Refusals of a connection that waiting does not cure; the driver gives them no code."""
 
 
 def connect(url: str, *, autocommit: bool = False) -> psycopg.Connection:
     """Open a connection; raises `CatalogUnavailable` when the server cannot be reached."""
+    try:
+        parameters = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # The driver's words repeat pieces of the URL, a password among them.
+        raise CatalogError(BAD_URL) from None
+    # The URL's own choices win; the environment's PGCLIENTENCODING must not, names are not all Latin.
+    ours = {
+        "application_name": "image-pipeline",
+        "connect_timeout": CONNECT_SECONDS,
+        "client_encoding": "UTF8",
+    }
     with translated():
-        return psycopg.connect(
-            url, autocommit=autocommit, connect_timeout=CONNECT_SECONDS, application_name="image-pipeline"
-        )
+        return psycopg.connect(**{**ours, **parameters}, autocommit=autocommit)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
@@ -49,9 +70,10 @@ def translated() -> Iterator[None]:
 def _translation(error: psycopg.Error) -> CatalogError:
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     state = error.sqlstate or ""
-    hopeless = isinstance(error, errors.InvalidPassword | errors.InvalidAuthorizationSpecification)
     connection_trouble = isinstance(error, psycopg.OperationalError) and not state
-    if not hopeless and (isinstance(error, PASSING) or connection_trouble or state[:2] == "08"):
+    if connection_trouble and HOPELESS.search(text):
+        return CatalogError(f"Postgres refuses the connection: {text}. Check the database URL.")
+    if isinstance(error, PASSING) or connection_trouble or state[:2] == "08":
         return CatalogUnavailable(
             f"Postgres cannot be reached: {text}. Nothing is lost; run again when it is back."
         )

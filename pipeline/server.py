@@ -18,13 +18,15 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from pipeline.cluster import Cluster
+from pipeline.cluster import SOCKET_NAME, Cluster
 from pipeline.errors import ServerError
 
 START_SECONDS = 20.0
 RECOVERY_SECONDS = 300.0
 STOP_SECONDS = 60.0
 DATABASE = "images"
+PORT = SOCKET_NAME.rpartition(".")[2]
+"""Always said, because the environment's PGPORT would be taken otherwise."""
 
 
 @contextlib.contextmanager
@@ -48,7 +50,9 @@ class EmbeddedServer:
     @property
     def url(self) -> str:
         """The connection URL, for psycopg, libpq and psql alike."""
-        return f"postgresql://postgres@/{DATABASE}?host={quote(str(self.cluster.sockets), safe='/')}"
+        return (
+            f"postgresql://postgres@/{DATABASE}?host={quote(str(self.cluster.sockets), safe='/')}&port={PORT}"
+        )
 
     @property
     def cluster(self) -> Cluster:
@@ -59,12 +63,12 @@ class EmbeddedServer:
 
     def __enter__(self) -> Self:
         with self._starting():
-            users = os.open(self._data / "users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            users = self._lock_file("users.lock")
             try:
                 fcntl.flock(users, fcntl.LOCK_SH)
                 self._ensure_running()
             except BaseException:
-                os.close(users)
+                self._abandon(users)
                 raise
             self._users = users
         return self
@@ -84,13 +88,14 @@ class EmbeddedServer:
 
     def keep(self) -> None:
         """Let the server run on after the last program has left, until `release`."""
-        self._kept.touch()
+        with self._explained():
+            self._kept.touch()
 
     def release(self) -> bool:
         """Take `keep` back; answers whether the server is stopped, not just left to those who use it."""
         with self._starting():
             self._kept.unlink(missing_ok=True)
-            users = os.open(self._data / "users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            users = self._lock_file("users.lock")
             try:
                 if not self._alone(users):
                     return False
@@ -118,23 +123,45 @@ class EmbeddedServer:
 
     @contextlib.contextmanager
     def _starting(self) -> Iterator[None]:
-        try:
+        with self._explained():
             self._data.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self._data / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise ServerError(
-                f"The embedded Postgres cannot use {self._data}: {error.strerror}. "
-                "Make it writable, choose another folder with --data, or set DATABASE_URL."
-            ) from error
+        lock = self._lock_file("start.lock")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         finally:
             os.close(lock)
 
+    def _lock_file(self, name: str) -> int:
+        with self._explained():
+            return os.open(self._data / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ServerError(
+                f"The embedded Postgres cannot use {self._data}: {error.strerror}. "
+                "Make it writable, choose another folder with --data, or set DATABASE_URL."
+            ) from error
+
+    def _abandon(self, users: int) -> None:
+        """Give up entering: nobody else would stop a server that this program started, so ask it to."""
+        try:
+            if self._alone(users) and not self._kept.exists() and self._cluster:
+                self._cluster.ask_to_stop()
+        finally:
+            os.close(users)
+
     def _ensure_running(self) -> None:
-        if self.running and self.cluster.postmaster():
+        if self.cluster.status() == "ready" and self.cluster.postmaster() and self.running:
             return
+        with self._explained():
+            self._start()
+        self._ensure_database()
+
+    def _start(self) -> None:
         self.cluster.prepare()
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -148,7 +175,6 @@ class EmbeddedServer:
                     f"The embedded Postgres does not start; {self.cluster.log} ends with: {self.cluster.last_words()}"
                 )
             time.sleep(0.2)
-        self._ensure_database()
 
     def _wait_until_ready(self, deadline: float) -> bool:
         """Wait while a postmaster lives, longer while it recovers from a crash; False when it died."""
@@ -166,17 +192,20 @@ class EmbeddedServer:
         marker = self.cluster.folder / "database-made"
         if marker.exists():
             return
-        psql = [str(self.cluster.psql), "-X", "-q", "-h", str(self.cluster.sockets), "-U", "postgres"]
+        url = self.url.replace(f"/{DATABASE}?", "/postgres?", 1)
         made = subprocess.run(
-            [*psql, "-d", "postgres", "-c", f"CREATE DATABASE {DATABASE}"],
+            [str(self.cluster.psql), "-X", "-q", "-d", url, "-c", f"CREATE DATABASE {DATABASE}"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
+            env={name: value for name, value in os.environ.items() if not name.startswith("PG")}
+            | {"LC_ALL": "C"},
         )
         if made.returncode and "already exists" not in made.stderr:
             raise ServerError(f"The database cannot be made: {made.stderr.strip()}")
-        marker.touch()
+        with self._explained():
+            marker.touch()
 
     def _stop(self) -> None:
         """Stop the server: fast at first, at once when it does not listen."""

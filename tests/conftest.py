@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,14 +28,28 @@ def sibling(url: str, name: str) -> str:
     return f"{parts.scheme}://{parts.netloc}/{name}?{parts.query}"
 
 
+@contextlib.contextmanager
+def folder_for_everybody() -> Iterator[Path]:
+    """Give a temporary folder that any user may enter, as root's Postgres runs as another; pytest's are private."""
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-tests-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Give a temporary folder that any user may enter."""
+    with folder_for_everybody() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+def server() -> Iterator[EmbeddedServer]:
     """Run an embedded Postgres for the session."""
-    folder = tmp_path_factory.mktemp("server")
-    for place in (folder, *folder.parents):
-        if place.stat().st_uid == os.geteuid() and place != Path(place.anchor):
-            place.chmod(place.stat().st_mode | 0o011)
-    with EmbeddedServer(folder / "data") as running:
+    with folder_for_everybody() as folder, EmbeddedServer(folder / "data") as running:
         yield running
 
 
@@ -52,7 +68,7 @@ def database_url(server: EmbeddedServer, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     admin = sibling(server.url, "postgres")
     with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY WAL_LOG".encode())
     yield sibling(server.url, name)
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import psycopg
+from psycopg import errors
 
-from pipeline.errors import CatalogUnavailable
-from pipeline.records import Outcome, Record
+from pipeline.errors import CatalogError, CatalogUnavailable
+from pipeline.records import Outcome, Record, Verdict
 from pipeline.store import local_url
 
 _COLUMNS = (
@@ -33,6 +34,7 @@ _COLUMNS = (
     ("reason", "text"),
     ("detail", "text"),
 )
+DELETED = "Images were deleted while a batch that holds them was recorded."
 _TYPES = [kind for _, kind in _COLUMNS]
 _DECLARED = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS)
 
@@ -68,14 +70,21 @@ DELETE FROM unstored_member u USING incoming n
 WHERE u.archive_id = n.archive_id AND u.member_index = n.member_index AND n.sha256 IS NOT NULL"""
 _INSERT_REFUSALS = """
 INSERT INTO unstored_member (archive_id, member_index, member_name, verdict, reason, detail)
-SELECT archive_id, member_index, member_name, verdict, reason, detail FROM incoming n
+SELECT DISTINCT ON (archive_id, member_index) archive_id, member_index, member_name, verdict, reason, detail
+FROM incoming n
 WHERE sha256 IS NULL AND NOT EXISTS (
     SELECT FROM image_source s WHERE s.archive_id = n.archive_id AND s.member_index = n.member_index)
+ORDER BY archive_id, member_index, ord
 ON CONFLICT (archive_id, member_index)
 DO UPDATE SET verdict = excluded.verdict, reason = excluded.reason, detail = excluded.detail"""
 _COUNT_LOST = """
 SELECT count(*) FROM incoming n WHERE sha256 IS NOT NULL AND NOT EXISTS (
     SELECT FROM image_source s WHERE s.archive_id = n.archive_id AND s.member_index = n.member_index)"""
+_VERDICTS = """
+SELECT coalesce(s.verdict, u.verdict) FROM incoming n
+LEFT JOIN image_source s ON s.archive_id = n.archive_id AND s.member_index = n.member_index
+LEFT JOIN unstored_member u ON u.archive_id = n.archive_id AND u.member_index = n.member_index
+ORDER BY n.ord"""
 
 
 def record(connection: psycopg.Connection, batch: Sequence[Record]) -> None:
@@ -83,8 +92,24 @@ def record(connection: psycopg.Connection, batch: Sequence[Record]) -> None:
 
     The connection was prepared with `PREPARE`. An image for a member that was refused before takes the
     refusal's place; a refusal never takes an image's. Raises `CatalogUnavailable` when images were deleted
-    at the same moment, so that the caller tries again.
+    at the same moment, so that the caller tries again, and `CatalogError` when an archive was.
     """
+    try:
+        _record(connection, batch)
+    except errors.ForeignKeyViolation as error:
+        if "image_id" in (error.diag.constraint_name or ""):
+            raise CatalogUnavailable(DELETED) from error
+        raise CatalogError(
+            "An archive was deleted from the catalog while it was taken in; run again to take it anew."
+        ) from error
+
+
+def verdicts(connection: psycopg.Connection) -> list[Verdict]:
+    """Give the verdict of each item of the batch that this transaction recorded, in the batch's order."""
+    return [Verdict(row[0]) for row in connection.execute(_VERDICTS)]
+
+
+def _record(connection: psycopg.Connection, batch: Sequence[Record]) -> None:
     with connection.cursor() as cursor:
         with cursor.copy(_COPY) as copy:
             copy.set_types(_TYPES)
@@ -97,9 +122,7 @@ def record(connection: psycopg.Connection, batch: Sequence[Record]) -> None:
             if cursor.rowcount < images:
                 cursor.execute(_COUNT_LOST)
                 if (cursor.fetchone() or (0,))[0]:
-                    raise CatalogUnavailable(
-                        "Images were deleted while a batch that holds them was recorded."
-                    )
+                    raise CatalogUnavailable(DELETED)
             cursor.execute(_FORGET_REFUSALS)
         if images < len(batch):
             cursor.execute(_INSERT_REFUSALS)
@@ -112,7 +135,7 @@ def _row(order: int, archive_id: int, outcome: Outcome) -> tuple[object, ...]:
         nothing = (None,) * 14
         return (
             *(order, archive_id, outcome.index, outcome.name, *nothing),
-            *(verdict, outcome.reason, outcome.detail),
+            *(verdict, outcome.reason, clean(outcome.detail)),
         )
     return (
         order,
@@ -130,10 +153,15 @@ def _row(order: int, archive_id: int, outcome: Outcome) -> tuple[object, ...]:
         image.frames,
         image.orientation,
         image.captured_at,
-        image.captured_offset,
+        clean(image.captured_offset) if image.captured_offset else None,
         image.dhash,
-        list(image.remarks),
+        [clean(remark) for remark in image.remarks],
         None,
         None,
         None,
     )
+
+
+def clean(text: str) -> str:
+    """Give a text that Postgres takes: what a decoder says of hostile bytes may hold NUL or lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

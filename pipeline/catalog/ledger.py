@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 import psycopg
 
@@ -10,24 +12,43 @@ from pipeline.reasons import DAMAGE
 from pipeline.records import Archive, ArchiveResult, Balance, Entry, FileIdentity, Recorded, State, Verdict
 
 PAGE = 5000
+NAME_LENGTH = 500
 
-_KNOWN = """
-SELECT f.name, f.size, f.mtime_ns, f.inode::text
-FROM unnest(%s::text[], %s::int8[], %s::int8[], %s::numeric[]) AS asked (name, size, mtime_ns, inode)
+_FILES = "unnest(%(names)s::text[], %(sizes)s::int8[], %(times)s::int8[], %(inodes)s::numeric[])"
+_KNOWN = f"""
+SELECT asked.n FROM {_FILES} WITH ORDINALITY AS asked (name, size, mtime_ns, inode, n)
 JOIN archive_file f USING (name, size, mtime_ns, inode)
 JOIN archive a ON a.id = f.archive_id AND a.state = 'done'"""
+# Sorted, so that two runs that register the same archives wait for each other instead of deadlocking.
 _REGISTER = """
-INSERT INTO archive (digest, name, folder, state, size, members) VALUES (%s, %s, %s, 'running', %s, %s)
-ON CONFLICT (digest) DO NOTHING RETURNING id"""
-_LOOK_UP = """
-SELECT a.id, a.state, a.folder, a.damaged,
-       EXISTS (SELECT FROM archive_file f WHERE (f.name, f.size, f.mtime_ns, f.inode) = (%s, %s, %s, %s))
-FROM archive a WHERE a.digest = %s"""
+INSERT INTO archive (digest, name, folder, state, size, members)
+SELECT digest, title, folder, 'running', size, members
+FROM unnest(%(digests)s::bytea[], %(titles)s::text[], %(folders)s::text[], %(sizes)s::int8[], %(members)s::int4[])
+    AS asked (digest, title, folder, size, members)
+ORDER BY digest
+ON CONFLICT (digest) DO NOTHING RETURNING digest"""
+_LOOK_UP = f"""
+SELECT a.digest, a.id, a.state, a.folder, a.damaged > 0 AND NOT EXISTS (
+    SELECT FROM archive_file f WHERE f.archive_id = a.id
+    AND (f.name, f.size, f.mtime_ns, f.inode) = (asked.name, asked.size, asked.mtime_ns, asked.inode))
+FROM {_FILES} WITH ORDINALITY AS asked (name, size, mtime_ns, inode, n)
+JOIN unnest(%(digests)s::bytea[]) WITH ORDINALITY AS named (digest, n) USING (n)
+JOIN archive a ON a.digest = named.digest
+ORDER BY asked.n"""
 _REOPEN = """
-UPDATE archive SET state = 'running', reason = '', detail = '', members = %s, folder = %s, name = %s WHERE id = %s"""
-_REMEMBER = """
-INSERT INTO archive_file (name, size, mtime_ns, inode, archive_id) VALUES (%s, %s, %s, %s, %s)
-ON CONFLICT (name, size, mtime_ns, inode) DO UPDATE SET archive_id = excluded.archive_id"""
+UPDATE archive a SET state = 'running', reason = '', detail = '', finished_at = NULL,
+    members = asked.members, folder = asked.folder, name = asked.title
+FROM unnest(%(ids)s::int8[], %(members)s::int4[], %(folders)s::text[], %(titles)s::text[])
+    AS asked (id, members, folder, title)
+WHERE a.id = asked.id"""
+_REMEMBER = f"""
+INSERT INTO archive_file (name, size, mtime_ns, inode, archive_id)
+SELECT DISTINCT ON (name, size, mtime_ns, inode) name, size, mtime_ns, inode, id
+FROM {_FILES} WITH ORDINALITY AS asked (name, size, mtime_ns, inode, n)
+JOIN unnest(%(ids)s::int8[]) WITH ORDINALITY AS owner (id, n) USING (n)
+ORDER BY name, size, mtime_ns, inode, n DESC
+ON CONFLICT (name, size, mtime_ns, inode) DO UPDATE SET archive_id = excluded.archive_id
+WHERE archive_file.archive_id <> excluded.archive_id"""
 _RECORDED = """
 SELECT s.member_index, i.sha256, i.type, s.verdict, ''
 FROM image_source s JOIN image_info i ON i.id = s.image_id
@@ -68,32 +89,42 @@ WHERE archive.state <> 'done'"""
 
 def known(connection: psycopg.Connection, files: Sequence[FileIdentity]) -> set[FileIdentity]:
     """Tell which files are deliveries of archives that are done."""
-    names, sizes, times, inodes = ([file[column] for file in files] for column in range(4))
-    rows = connection.execute(_KNOWN, (names, sizes, times, [str(inode) for inode in inodes])).fetchall()
-    return {FileIdentity(name, size, mtime_ns, int(inode)) for name, size, mtime_ns, inode in rows}
+    return {files[row[0] - 1] for row in connection.execute(_KNOWN, _columns(files))}
 
 
-def open_archive(connection: psycopg.Connection, archive: Archive) -> Entry:
-    """Register an archive, or reopen one that is not done or may be cured; the caller holds its claim."""
-    file = archive.file
-    made = connection.execute(
-        _REGISTER, (archive.digest, archive.name, archive.folder, file.size, archive.members)
-    ).fetchone()
-    if made:
-        entry = Entry(made[0], archive, State.NEW, archive.folder)
-    else:
-        row = connection.execute(_LOOK_UP, (*file, archive.digest)).fetchone()
-        if row is None:
-            raise psycopg.errors.SerializationFailure("the archive was deleted at the same moment")
-        id_, state, folder, damaged, seen = row
-        if state == "done" and (not damaged or seen):
-            entry = Entry(id_, archive, State.DONE, folder)
-        else:
-            folder = folder or archive.folder
-            connection.execute(_REOPEN, (archive.members, folder, archive.name, id_))
-            entry = Entry(id_, archive, State.RUNNING, folder)
-    connection.execute(_REMEMBER, (*file, entry.id))
-    return entry
+def open_archives(connection: psycopg.Connection, archives: Sequence[Archive]) -> list[Entry]:
+    """Register archives, or reopen those that are not done or may be cured; the caller holds their claims."""
+    asked = {
+        **_columns([archive.file for archive in archives]),
+        "digests": [archive.digest for archive in archives],
+        "titles": [archive.name for archive in archives],
+        "folders": [archive.folder for archive in archives],
+        "members": [archive.members for archive in archives],
+    }
+    made = {bytes(row[0]) for row in connection.execute(_REGISTER, asked)}
+    found = connection.execute(_LOOK_UP, asked).fetchall()
+    if len(found) != len(archives):
+        raise psycopg.errors.SerializationFailure("an archive was deleted at the same moment")
+    entries = []
+    for archive, (digest, id_, state, folder, curable) in zip(archives, found, strict=True):
+        now = State.DONE if state == "done" and not curable else State.RUNNING
+        now = State.NEW if bytes(digest) in made else now
+        made.discard(bytes(digest))
+        entries.append(Entry(id_, archive, now, folder or archive.folder))
+    _reopen(connection, [entry for entry in entries if entry.state is State.RUNNING])
+    connection.execute(_REMEMBER, {**asked, "ids": [entry.id for entry in entries]})
+    return entries
+
+
+def _reopen(connection: psycopg.Connection, entries: Sequence[Entry]) -> None:
+    if entries:
+        asked = {
+            "ids": [entry.id for entry in entries],
+            "members": [entry.archive.members for entry in entries],
+            "folders": [entry.folder for entry in entries],
+            "titles": [entry.archive.name for entry in entries],
+        }
+        connection.execute(_REOPEN, asked)
 
 
 def recorded(connection: psycopg.Connection, archive_id: int, after: int) -> Iterator[Recorded]:
@@ -113,3 +144,22 @@ def refuse(connection: psycopg.Connection, file: FileIdentity, digest: bytes, re
     """Note that an archive was refused whole or failed; a done one stays done."""
     values = (digest, result.name, result.verdict.value, result.reason, result.detail, file.size)
     connection.execute(_REFUSE, values)
+
+
+def _columns(files: Sequence[FileIdentity]) -> dict[str, list[object]]:
+    """Give files as one list a column, in what Postgres can index.
+
+    A name may have 4,096 bytes, an index row only 2,704. A time beyond the year 2262 wraps around.
+    """
+    return {
+        "names": [_indexable(file.name) for file in files],
+        "sizes": [file.size for file in files],
+        "times": [(file.mtime_ns + (1 << 63)) % (1 << 64) - (1 << 63) for file in files],
+        "inodes": [Decimal(file.inode) for file in files],
+    }
+
+
+def _indexable(name: str) -> str:
+    if len(name) <= NAME_LENGTH:
+        return name
+    return f"{name[:NAME_LENGTH]}#{hashlib.sha256(name.encode()).hexdigest()}"

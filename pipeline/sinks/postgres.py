@@ -17,6 +17,8 @@ from pipeline.records import Archive, ArchiveResult, Balance, Entry, FileIdentit
 Answer = TypeVar("Answer")
 
 RETRY_SECONDS = 60.0
+FIRST_SECONDS = 15.0
+"""A server that was never reached is more likely misspelt than restarting."""
 
 
 class PostgresSink:
@@ -32,8 +34,8 @@ class PostgresSink:
         self._seconds = retry_seconds
         self._work: psycopg.Connection | None = None
         self._claims: psycopg.Connection | None = None
-        self._held: dict[int, int] = {}
-        self._persist(lambda: migrate(url))
+        self._held: set[int] = set()
+        self._persist(lambda: migrate(url), min(retry_seconds, FIRST_SECONDS))
 
     def known(self, files: Sequence[FileIdentity]) -> set[FileIdentity]:
         """Tell which delivered files belong to archives that are done."""
@@ -41,25 +43,21 @@ class PostgresSink:
 
     def open(self, archives: Sequence[Archive]) -> list[Entry]:
         """Claim and register archives."""
-        claimed = self._persist(lambda: self._claim([_key(archive) for archive in archives]))
-        order = sorted(range(len(archives)), key=lambda position: archives[position].digest)
-
-        def work(connection: psycopg.Connection) -> dict[int, Entry]:
-            return {
-                position: ledger.open_archive(connection, archives[position])
-                for position in order
-                if claimed[position]
-            }
-
-        found = self._transact(work)
+        claimed = self._persist(lambda: self._claim({_key(archive) for archive in archives}))
+        ours = [archive for archive in archives if _key(archive) in claimed]
+        opened = iter(self._transact(lambda connection: ledger.open_archives(connection, ours)))
         entries = [
-            found.get(position) or Entry(0, archive, State.BUSY, "")
-            for position, archive in enumerate(archives)
+            next(opened) if _key(archive) in claimed else Entry(0, archive, State.BUSY, "")
+            for archive in archives
         ]
-        for entry in entries:
-            if entry.state is not State.BUSY:
-                self._held[entry.id] = _key(entry.archive)
-        self._free([entry.id for entry in entries if entry.state is State.DONE])
+        working = {entry.id for entry in entries if entry.state in {State.NEW, State.RUNNING}}
+        self._free(
+            {
+                _key(entry.archive)
+                for entry in entries
+                if entry.state is State.DONE and entry.id not in working
+            }
+        )
         return entries
 
     def recorded(self, entry: Entry) -> Iterator[Recorded]:
@@ -85,7 +83,7 @@ class PostgresSink:
         """Close archives and free their claims."""
         ids = [entry.id for entry in entries]
         balances = self._transact(lambda connection: ledger.finish(connection, ids))
-        self._free(ids)
+        self._free({_key(entry.archive) for entry in entries})
         return [balances[entry.id] for entry in entries]
 
     def refuse(self, file: FileIdentity, digest: bytes, result: ArchiveResult) -> None:
@@ -104,6 +102,7 @@ class PostgresSink:
 
         def attempt() -> Answer:
             if self._work is None or self._work.closed:
+                self._claim(set())
                 self._work = connect(self._url)
                 with translated():
                     self._work.execute(PREPARE)
@@ -113,7 +112,7 @@ class PostgresSink:
 
         return self._persist(attempt)
 
-    def _persist(self, work: Callable[[], Answer]) -> Answer:
+    def _persist(self, work: Callable[[], Answer], seconds: float | None = None) -> Answer:
         def attempt() -> Answer:
             try:
                 return work()
@@ -123,37 +122,60 @@ class PostgresSink:
                 raise
 
         try:
-            return persistent(attempt, self._seconds)
+            return persistent(attempt, self._seconds if seconds is None else seconds)
         except CatalogUnavailable as error:
             raise SinkUnavailable(str(error)) from error
 
-    def _claim(self, keys: Sequence[int]) -> list[bool]:
+    def _claim(self, keys: set[int]) -> set[int]:
+        """Claim archives over a connection that is known to live; answers those that are held, old and new.
+
+        A new connection takes the old one's claims over first, and goes no further when another run was faster.
+        """
+        if self._claims is not None and not _alive(self._claims):
+            self._claims.close()
         if self._claims is None or self._claims.closed:
-            self._claims = connect(self._url, autocommit=True)
-            self._lock(list(self._held.values()))
-        return self._lock(keys)
+            if not (keys or self._held):
+                return set()
+            claims = connect(self._url, autocommit=True)
+            if lost := self._held - _lock(claims, self._held):
+                claims.close()
+                raise CatalogUnavailable(
+                    f"The connection broke, and {len(lost)} archives are claimed by another run."
+                )
+            self._claims = claims
+        self._held |= _lock(self._claims, keys - self._held)
+        return keys & self._held
 
-    def _lock(self, keys: Sequence[int]) -> list[bool]:
-        if self._claims is None:
-            return []
-        with translated():
-            rows = self._claims.execute(
-                "SELECT pg_try_advisory_lock(key) FROM unnest(%s::int8[]) WITH ORDINALITY AS asked (key, n) ORDER BY n",
-                (list(keys),),
-            ).fetchall()
-        return [row[0] for row in rows]
-
-    def _free(self, ids: Sequence[int]) -> None:
-        keys = [self._held.pop(id_) for id_ in ids if id_ in self._held]
+    def _free(self, keys: set[int]) -> None:
+        keys &= self._held
+        self._held -= keys
         if not keys or self._claims is None or self._claims.closed:
             return
         try:
             self._claims.execute(
-                "SELECT pg_advisory_unlock(key) FROM unnest(%s::int8[]) AS asked (key)", (keys,)
+                "SELECT pg_advisory_unlock(key) FROM unnest(%s::int8[]) AS asked (key)", (list(keys),)
             )
         except psycopg.Error:
             # A broken connection has freed its locks; the next claim opens another.
             self._claims.close()
+
+
+def _alive(connection: psycopg.Connection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _lock(connection: psycopg.Connection, keys: set[int]) -> set[int]:
+    if not keys:
+        return set()
+    with translated():
+        rows = connection.execute(
+            "SELECT key FROM unnest(%s::int8[]) AS asked (key) WHERE pg_try_advisory_lock(key)", (list(keys),)
+        ).fetchall()
+    return {row[0] for row in rows}
 
 
 def _key(archive: Archive) -> int:
