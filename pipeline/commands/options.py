@@ -43,25 +43,33 @@ def option(name: str, env: str, **attributes: Any) -> Callable[[Command], Comman
     return click.option(name, envvar=env, show_envvar=True, **attributes)
 
 
-def database_options(command: Command) -> Command:
-    """Add the options that say which Postgres holds the catalog."""
-    for add in (
-        option(
-            "--data",
-            "PIPELINE_DATA",
-            type=click.Path(path_type=Path, file_okay=False),
-            default=Settings().data,
-            help="Folder of the embedded Postgres.",
-        ),
-        option(
-            "--database-url",
-            "DATABASE_URL",
-            default=None,
-            help="Postgres to use instead of the embedded one.",
-        ),
-    ):
-        command = add(command)
-    return command
+def group(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Make one decorator of several options, which `--help` shows in their order."""
+
+    def add(command: Command) -> Command:
+        for add_option in reversed(options):
+            command = add_option(command)
+        return command
+
+    return add
+
+
+database_options = group(
+    option(
+        "--database-url",
+        "DATABASE_URL",
+        default=None,
+        help="Postgres to use instead of the embedded one.",
+    ),
+    option(
+        "--data",
+        "PIPELINE_DATA",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Settings().data,
+        help="Folder of the embedded Postgres.",
+    ),
+)
+"""The options that say which Postgres holds the catalog."""
 
 
 def make_settings(values: dict[str, Any]) -> Settings:

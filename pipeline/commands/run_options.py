@@ -1,0 +1,166 @@
+"""The options of commands that take archives in, declared once, a group for each concern.
+
+To add one: an `option(…)` line in its group; its name is a field of `Settings` or `Limits`, or of `Wishes`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pipeline.commands.options import ByteSize, Command, database_options, group, option
+from pipeline.settings import Limits, Settings
+
+_DEFAULT, _LIMITS = Settings(), Limits()
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+delivery_options = group(
+    option(
+        "--sink",
+        "PIPELINE_SINK",
+        type=click.Choice(["postgres"]),
+        default=_DEFAULT.sink,
+        help="Where records go.",
+    ),
+    option(
+        "--batch-size",
+        "PIPELINE_BATCH_SIZE",
+        type=click.IntRange(1, 100_000),
+        default=_DEFAULT.batch_size,
+        help="Records in a batch, at most.",
+    ),
+    option(
+        "--batch-bytes",
+        "PIPELINE_BATCH_BYTES",
+        type=ByteSize(),
+        default=_DEFAULT.batch_bytes,
+        help="Bytes of images in a batch, at most.",
+    ),
+)
+"""Where records and deliveries go."""
+place_options = group(
+    option(
+        "--input",
+        "PIPELINE_INPUT",
+        type=_FOLDER,
+        default=_DEFAULT.input,
+        help="Folder zips are dropped into.",
+    ),
+    option(
+        "--extracted",
+        "PIPELINE_EXTRACTED",
+        type=_FOLDER,
+        default=_DEFAULT.extracted,
+        help="Folder images are extracted to.",
+    ),
+    option(
+        "--static",
+        "PIPELINE_STATIC",
+        type=_FOLDER,
+        default=_DEFAULT.static,
+        help="Folder of the content-addressed store.",
+    ),
+)
+"""Where archives come from, and where images go."""
+work_options = group(
+    option(
+        "--workers",
+        "PIPELINE_WORKERS",
+        type=click.IntRange(0, 1024),
+        default=_DEFAULT.workers,
+        help="Worker processes; 0 means one per core.",
+    ),
+    option(
+        "--engine",
+        "PIPELINE_ENGINE",
+        type=click.Choice(["serial", "processes"]),
+        default=_DEFAULT.engine,
+        help="What runs the work; serial is for debugging.",
+    ),
+    option(
+        "--check",
+        "PIPELINE_CHECK",
+        type=click.Choice(["header", "decode"]),
+        default=_DEFAULT.check,
+        help="How hard to look at an image.",
+    ),
+    option(
+        "--zip-encoding",
+        "PIPELINE_ZIP_ENCODING",
+        default=None,
+        help="Encoding of names that are not marked as UTF-8.  [default: cp437]",
+    ),
+)
+"""What runs the work, and how hard it looks."""
+limit_options = group(
+    option(
+        "--max-member-bytes",
+        "PIPELINE_MAX_MEMBER_BYTES",
+        type=ByteSize(),
+        default=_LIMITS.max_member_bytes,
+        help="Largest member taken.",
+    ),
+    option(
+        "--max-archive-bytes",
+        "PIPELINE_MAX_ARCHIVE_BYTES",
+        type=ByteSize(),
+        default=_LIMITS.max_archive_bytes,
+        help="Largest sum of members in an archive.",
+    ),
+    option(
+        "--max-members",
+        "PIPELINE_MAX_MEMBERS",
+        type=click.IntRange(1),
+        default=_LIMITS.max_members,
+        help="Most members in an archive.",
+    ),
+    option(
+        "--max-ratio",
+        "PIPELINE_MAX_RATIO",
+        type=click.FloatRange(1),
+        default=_LIMITS.max_ratio,
+        help="Most bytes out for each byte in.",
+    ),
+    option(
+        "--max-pixels",
+        "PIPELINE_MAX_PIXELS",
+        type=click.IntRange(1),
+        default=_LIMITS.max_pixels,
+        help="Most pixels in an image.",
+    ),
+    option(
+        "--timeout",
+        "PIPELINE_TIMEOUT",
+        type=click.FloatRange(0.001),
+        default=_LIMITS.timeout,
+        help="Seconds one image may take.",
+    ),
+    option(
+        "--worker-memory",
+        "PIPELINE_WORKER_MEMORY",
+        type=ByteSize(),
+        default=_LIMITS.worker_memory,
+        help="Memory one worker may have.",
+    ),
+)
+"""Bounds on what an archive and an image may cost."""
+account_options = group(
+    option(
+        "--report",
+        "PIPELINE_REPORT",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=None,
+        help="Write the account of the run to this file, as JSON.",
+    ),
+    option("--strict", "PIPELINE_STRICT", is_flag=True, help="Exit with 1 if any member is rejected."),
+)
+"""What a run says, and when its exit code says more."""
+
+
+def run_options(command: Command) -> Command:
+    """Add every option that a run of any kind understands."""
+    groups = (delivery_options, database_options, place_options, work_options, limit_options, account_options)
+    for add in reversed(groups):
+        command = add(command)
+    return command
