@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -29,17 +29,14 @@ class Problem(BaseModel):
     detail: str = ""
 
 
-class ProblemError(Exception):
+class ProblemError(HTTPException):
     """An error that is answered as a problem document."""
 
     def __init__(
         self, status: int, code: str, detail: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        super().__init__(detail or code)
-        self.status = status
+        super().__init__(status, detail, headers)
         self.code = code
-        self.detail = detail
-        self.headers = headers or {}
 
 
 def busy(detail: str, status: int = 503) -> ProblemError:
@@ -53,24 +50,13 @@ def response(status: int, code: str, detail: str = "", headers: dict[str, str] |
     return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Declare the problem answers of a route for its OpenAPI document."""
-    return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status in statuses
-    }
-
-
 def install(app: FastAPI) -> None:
     """Answer every error of an application as a problem document."""
 
     async def on_problem(request: Request, error: Exception) -> JSONResponse:
         del request
         problem = cast("ProblemError", error)
-        return response(problem.status, problem.code, problem.detail, problem.headers)
+        return response(problem.status_code, problem.code, problem.detail, dict(problem.headers or {}))
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
         del request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -43,8 +43,15 @@ HOPELESS = re.compile(
 
 def connect(url: str, *, autocommit: bool = False) -> psycopg.Connection:
     """Open a connection; raises `CatalogUnavailable` when the server cannot be reached."""
+    given = parameters(url)
+    with translated():
+        return psycopg.connect(**given, autocommit=autocommit)
+
+
+def parameters(url: str) -> dict[str, Any]:
+    """Give what the driver is told for a URL; raises `CatalogError` for one that cannot be read."""
     try:
-        parameters = conninfo_to_dict(url)
+        given = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         # The driver's words repeat pieces of the URL, a password among them.
         raise CatalogError(BAD_URL) from None
@@ -54,8 +61,7 @@ def connect(url: str, *, autocommit: bool = False) -> psycopg.Connection:
         "connect_timeout": CONNECT_SECONDS,
         "client_encoding": "UTF8",
     }
-    with translated():
-        return psycopg.connect(**{**ours, **parameters}, autocommit=autocommit)  # type: ignore[arg-type]
+    return {**ours, **given}
 
 
 @contextlib.contextmanager

@@ -63,6 +63,7 @@ MEMBER_REASONS: Final = MappingProxyType(
         "decoder-timeout": "The decoder took longer than --timeout allows.",
         "decoder-memory": "The decoder wanted more memory than a worker may have.",
         # delivery
+        "digest-mismatch": "The file is not the one that its sender's digest names; it was damaged on its way.",
         "store-failed": "The file could not be written.",
         "not-delivered": "The sink did not take the record; the next run tries again.",
     }

@@ -76,6 +76,17 @@ class Store:
             self._shelve(str(scratch), shelf)
             os.replace(scratch, target)
 
+    def keep(self, scratch: Path, image: Image) -> None:
+        """Take a whole file into the store; the scratch file stays the caller's."""
+        shelf = f"{self._static}/{static_path(image.sha256, image.type)}"
+        with _explained(shelf):
+            if _digest(shelf) != image.sha256:
+                self._shelve(str(scratch), shelf)
+
+    def has(self, sha256: bytes, type_: str) -> bool:
+        """Tell whether the store shows an image, without reading it."""
+        return os.path.isfile(f"{self._static}/{static_path(sha256, type_)}")
+
     def link(self, sha256: bytes, type_: str, folder: str, path: str) -> None:
         """Make sure that the extracted tree shows an image that the store holds."""
         target, shelf = self._places(sha256, type_, folder, path)

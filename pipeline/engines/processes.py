@@ -7,11 +7,11 @@ worked again, the noted one alone, and the rest after it; one that dies alone ge
 
 from __future__ import annotations
 
-import mmap
-import tempfile
+import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -20,6 +20,7 @@ from pebble import ProcessExpired, ProcessPool
 from pipeline import isolation
 from pipeline.engines.interface import Done
 from pipeline.errors import ArchiveError
+from pipeline.notes import SLOTS, Notes
 from pipeline.records import Outcome, Slice, Verdict
 from pipeline.work import Workbench, unchanged, work
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 WINDOW = 16
 """Slices in flight for each worker: enough to keep them busy while a batch is written."""
-SLOTS = 4096
 GRACE = 30.0
 
 
@@ -37,17 +37,16 @@ class _Desk:
     """What a worker process keeps between slices."""
 
     bench: Workbench
-    notes: mmap.mmap
+    notes: Notes
 
 
 _desk: _Desk | None = None
 
 
-def _sit_down(bench: Workbench, notes_path: str) -> None:
+def _sit_down(bench: Workbench, notes_path: Path) -> None:
     global _desk  # noqa: PLW0603 - a worker process serves one pool and has nowhere else to keep this
     isolation.confine(bench.limits.worker_memory)
-    with open(notes_path, "r+b") as file:
-        _desk = _Desk(bench, mmap.mmap(file.fileno(), SLOTS * 8))
+    _desk = _Desk(bench, Notes(notes_path))
 
 
 def _work_at_desk(slice_: Slice, slot: int) -> list[Outcome]:
@@ -56,7 +55,7 @@ def _work_at_desk(slice_: Slice, slot: int) -> list[Outcome]:
     notes, timeout = _desk.notes, _desk.bench.limits.timeout
 
     def mark(position: int) -> None:
-        notes[slot * 8 : slot * 8 + 8] = position.to_bytes(8, "little")
+        notes.write(slot, position)
         isolation.allow(timeout)
 
     try:
@@ -78,17 +77,16 @@ class ProcessEngine:
         self._bench = bench
         self._workers = workers or isolation.cores()
         self._count = 0
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         context = isolation.fork_server("pipeline.engines.processes")
-        self._notes_file = tempfile.NamedTemporaryFile(prefix="pipeline-")
-        self._notes_file.truncate(SLOTS * 8)
-        self._notes = mmap.mmap(self._notes_file.fileno(), SLOTS * 8)
+        self._notes = self._open.enter_context(Notes.made())
         self._pool = ProcessPool(
             max_workers=self._workers,
             context=context,
             initializer=_sit_down,
-            initargs=(self._bench, self._notes_file.name),
+            initargs=(self._bench, self._notes.path),
         )
         return self
 
@@ -97,8 +95,7 @@ class ProcessEngine:
     ) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
-        self._notes.close()
-        self._notes_file.close()
+        self._open.close()
 
     def run(self, slices: Iterable[Slice]) -> Iterator[Done]:
         """Yield every slice's outcomes in order, with a bounded number of slices in flight."""
@@ -115,7 +112,7 @@ class ProcessEngine:
     def _launch(self, slice_: Slice) -> _Ticket:
         slot = self._count % SLOTS
         self._count += 1
-        self._notes[slot * 8 : slot * 8 + 8] = bytes(8)
+        self._notes.write(slot, 0)
         allowance = self._bench.limits.timeout * len(slice_.members) + GRACE
         future = self._pool.schedule(_work_at_desk, args=[slice_, slot], timeout=allowance)
         return _Ticket(slice_, slot, future)
@@ -141,8 +138,7 @@ class ProcessEngine:
                 Outcome(member.index, member.name, None, Verdict.REJECTED, reason, detail)
                 for member in slice_.members
             ]
-        note = self._notes[ticket.slot * 8 : ticket.slot * 8 + 8]
-        guilty = min(int.from_bytes(note, "little"), len(slice_.members) - 1)
+        guilty = min(self._notes.read(ticket.slot), len(slice_.members) - 1)
         members = slice_.members
         parts = (members[:guilty], members[guilty : guilty + 1], members[guilty + 1 :])
         tickets = [self._launch(slice_._replace(members=part)) for part in parts if part]

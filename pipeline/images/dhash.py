@@ -17,7 +17,7 @@ def dhash(image: Pillow.Image) -> int:
         colour = image.convert("RGBA")
         image = Pillow.alpha_composite(Pillow.new("RGBA", colour.size, "white"), colour)
     if image.mode.startswith(("I", "F")):
-        image = _stretched(image)
+        image = stretched(image.convert("F").resize((36, 32), Pillow.Resampling.BOX))
     small = image.convert("L").resize((9, 8), Pillow.Resampling.BOX)
     pixels = small.tobytes()
     bits = 0
@@ -27,9 +27,9 @@ def dhash(image: Pillow.Image) -> int:
     return bits - (1 << 64) if bits >= 1 << 63 else bits
 
 
-def _stretched(image: Pillow.Image) -> Pillow.Image:
+def stretched(image: Pillow.Image) -> Pillow.Image:
     """Bring deep greys to 8 bits, darkest to brightest."""
-    wide = image.convert("F").resize((36, 32), Pillow.Resampling.BOX)
+    wide = image if image.mode == "F" else image.convert("F")
     extrema = wide.getextrema()
     low, high = float(extrema[0]), float(extrema[1])  # type: ignore[arg-type]  # one band gives one pair
     scale = 255 / (high - low) if high > low else 0.0

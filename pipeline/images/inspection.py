@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -57,6 +58,17 @@ def inspect_file(  # noqa: PLR0913 - what hashing on the way found
         finally:
             view.release()
     return found._replace(sha256=sha256, sha1=sha1, byte_size=size)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Pillow.Image]:
+    """Open an image that was accepted before, for its pixels; raises whatever decoders raise."""
+    with path.open("rb") as file:
+        kind = KINDS[_type(file.read(HEAD))]
+        file.seek(0)
+        _prepare()
+        with Pillow.open(file, formats=kind.formats) as image:
+            yield image
 
 
 def _inspect(source: Source, check: str) -> Image:

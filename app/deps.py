@@ -1,0 +1,80 @@
+"""What routes depend on, as annotated types."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import psycopg
+from fastapi import Depends, Request
+from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
+
+from app.inspectors import Inspectors
+from app.problems import busy
+from app.settings import ApiSettings
+from pipeline.database import translated
+from pipeline.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The catalog's Postgres behind a pool; for sync code, such as sync routes and `run_in_threadpool`."""
+
+    pool: ConnectionPool
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection]:
+        """Give a connection in a transaction, committed at the end.
+
+        Raises the `busy` problem when all are taken for too long, and `CatalogUnavailable`.
+        """
+        with translated():
+            try:
+                connection = self.pool.getconn()
+            except (PoolTimeout, TooManyRequests) as error:
+                raise busy("Every connection to the database is in use.") from error
+            try:
+                with connection.transaction():
+                    yield connection
+            finally:
+                self.pool.putconn(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the application opens at its start and closes at its end."""
+
+    settings: ApiSettings
+    database: Database
+    store: Store
+    inspectors: Inspectors
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def _settings(services: AllServices) -> ApiSettings:
+    return services.settings
+
+
+def _database(services: AllServices) -> Database:
+    return services.database
+
+
+def _store(services: AllServices) -> Store:
+    return services.store
+
+
+def _inspectors(services: AllServices) -> Inspectors:
+    return services.inspectors
+
+
+AllServices = Annotated[Services, Depends(_services)]
+GivenSettings = Annotated[ApiSettings, Depends(_settings)]
+GivenDatabase = Annotated[Database, Depends(_database)]
+GivenStore = Annotated[Store, Depends(_store)]
+GivenInspectors = Annotated[Inspectors, Depends(_inspectors)]

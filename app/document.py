@@ -1,0 +1,58 @@
+"""The OpenAPI document: every operation names the problems that it may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.problems import MEDIA_TYPE, Problem
+
+ALWAYS = (401, 403, 422, 500, 503)
+WITH_BODY = (413, 507)
+
+
+def install(app: FastAPI) -> None:
+    """Complete the document that the application makes of its routes."""
+    plain = app.openapi
+
+    def completed() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _complete(plain())
+        return app.openapi_schema or {}
+
+    app.openapi = completed  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def _complete(document: dict[str, Any]) -> None:
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    schemas["Problem"] = Problem.model_json_schema()
+    for made in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(made, None)
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    for operation in _operations(document):
+        operation["security"] = [{}, {"token": []}]
+        answers = operation["responses"]
+        statuses = {*ALWAYS, *(WITH_BODY if "requestBody" in operation else ())}
+        for status in statuses | {int(code) for code in answers if code.isdecimal() and int(code) >= 400}:
+            said = answers.get(str(status), {}).get("description")
+            phrase = HTTPStatus(status).phrase
+            description = said if said and said != "Validation Error" else phrase
+            answers[str(status)] = _problem(description)
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
+        for method, operation in path.items():
+            if method in {"get", "put", "post", "delete", "patch", "head", "options"}:
+                yield operation
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }

@@ -1,0 +1,93 @@
+"""The application: what it opens at its start, its routes, its errors."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator
+
+import psycopg
+from fastapi import FastAPI
+from psycopg_pool import ConnectionPool
+from starlette.concurrency import run_in_threadpool
+
+from app import document, problems
+from app.deps import Database, Services
+from app.desk import Desk
+from app.door import Door
+from app.inspectors import Inspectors
+from app.routes import archives, gallery, health, images
+from app.settings import ApiSettings
+from pipeline.catalog.batch import PREPARE
+from pipeline.catalog.schema import migrate
+from pipeline.database import parameters, persistent
+from pipeline.server import serving
+from pipeline.store import Store
+
+START_SECONDS = 15.0
+POOL_SECONDS = 10.0
+QUERY_MILLISECONDS = 60_000
+
+log = logging.getLogger("app")
+
+
+def create_app(settings: ApiSettings | None = None) -> FastAPI:
+    """Make the application; settings are read from the environment when it starts, unless given."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        told = settings or ApiSettings.from_environ(os.environ)
+        stack = contextlib.ExitStack()
+        try:
+            app.state.services = await run_in_threadpool(_open, told, stack)
+            yield
+        finally:
+            await run_in_threadpool(stack.close)
+
+    app = FastAPI(
+        title="Image API",
+        summary="A checked, de-duplicated catalog of images.",
+        version="0.1.0",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    problems.install(app)
+    document.install(app)
+    for routes in (health, archives, images, gallery):
+        app.include_router(routes.router)
+    app.add_middleware(Door)
+    return app
+
+
+def _open(settings: ApiSettings, stack: contextlib.ExitStack) -> Services:
+    url = stack.enter_context(serving(settings.database_url, settings.data))
+    persistent(lambda: migrate(url), START_SECONDS)
+    pool = stack.enter_context(
+        ConnectionPool(
+            kwargs=parameters(url),
+            configure=_prepare,
+            check=ConnectionPool.check_connection,
+            min_size=min(2, settings.database_connections),
+            max_size=settings.database_connections,
+            timeout=POOL_SECONDS,
+            open=False,
+        )
+    )
+    store = Store(settings.extracted, settings.static)
+    store.sweep()
+    workers = Inspectors(Desk(settings.static, settings.limits), settings.decoders, settings.max_decodes)
+    log.info("serving the images in %s", settings.static)
+    return Services(settings, Database(pool), store, stack.enter_context(workers))
+
+
+def _prepare(connection: psycopg.Connection) -> None:
+    """Make a new connection fit for batches, and for reading again, whose plans want every join."""
+    connection.execute(PREPARE)
+    connection.execute("RESET enable_hashjoin; RESET enable_mergejoin")
+    connection.execute(f"SET statement_timeout = {QUERY_MILLISECONDS}".encode())
+    connection.commit()
+
+
+app = create_app()

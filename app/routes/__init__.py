@@ -1,0 +1,1 @@
+"""Routes: a file each for what belongs together."""

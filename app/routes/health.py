@@ -1,0 +1,7 @@
+"""How the server is doing."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter()
