@@ -19,10 +19,11 @@ SET_ASIDE = frozenset({"processed", "failed"})
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One file in the input folder that claims to be an archive; `partial` while its name says unfinished."""
+    """One file that claims to be an archive, found below `root`; `partial` while its name says unfinished."""
 
     path: Path
     file: FileIdentity
+    root: Path
     partial: bool = False
 
 
@@ -74,7 +75,7 @@ def _delivery(path: Path, root: Path) -> Delivery:
         file = FileIdentity(name, status.st_size, status.st_mtime_ns, status.st_ino)
     except OSError:
         file = FileIdentity(name, 0, 0, 0)
-    return Delivery(path, file, partial=path.name.lower().endswith(PARTIAL_SUFFIXES))
+    return Delivery(path, file, root, partial=path.name.lower().endswith(PARTIAL_SUFFIXES))
 
 
 def being_written(path: Path) -> bool:

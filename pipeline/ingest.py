@@ -153,11 +153,11 @@ def _weight(item: Record | End) -> int:
 
 
 def _result(end: End, balance: Balance) -> ArchiveResult:
-    name = end.entry.archive.name
-    if balance.closed and end.error is None:
-        return ArchiveResult(name, ArchiveVerdict.DONE, balance=balance)
+    name, path = end.entry.archive.name, end.entry.archive.path
+    if balance.closed and end.error is None and not balance.failed:
+        return ArchiveResult(name, ArchiveVerdict.DONE, balance=balance, path=path)
     accounted = balance.stored + balance.duplicate + balance.rejected + balance.ignored
     missing = end.entry.archive.members - accounted
     balance = replace(balance, members=end.entry.archive.members, failed=missing)
-    error = end.error or ArchiveError("unbalanced", f"{missing} members have no verdict")
-    return ArchiveResult(name, ArchiveVerdict.FAILED, error.reason, error.detail, balance)
+    error = end.error or ArchiveError("unbalanced", f"{missing} members are not delivered")
+    return ArchiveResult(name, ArchiveVerdict.FAILED, error.reason, error.detail, balance, path)

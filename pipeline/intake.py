@@ -22,8 +22,6 @@ CHUNK = 64
 SAMPLE = 64 << 10
 JUST_NOW = 10.0
 SETTLING = 0.5
-RESERVE = 256 << 20
-"""Bytes of disk that stay free for the database and everything else."""
 UNFINISHED = frozenset({"empty-file", "not-a-zip", "truncated", "structure"})
 
 
@@ -84,7 +82,7 @@ class Intake:
             zip_.close()
             if entry.state is State.DONE:
                 return _known(delivery)
-            return ArchiveResult(archive.name, ArchiveVerdict.WAITING, "claimed")
+            return ArchiveResult(archive.name, ArchiveVerdict.WAITING, "claimed", path=delivery.path)
         return Opened(entry, zip_)
 
     def _refuse(self, delivery: Delivery, error: ArchiveError) -> ArchiveResult:
@@ -95,7 +93,7 @@ class Intake:
 
     def enough_space(self, archive: Archive) -> bool:
         """Tell whether what the archive declares fits on the disk, with the reserve left over."""
-        return archive.declared_bytes + RESERVE <= self.free_bytes()
+        return archive.declared_bytes + self.settings.reserve <= self.free_bytes()
 
 
 def preflight(delivery: Delivery, settings: Settings) -> ZipArchive:
@@ -105,6 +103,8 @@ def preflight(delivery: Delivery, settings: Settings) -> ZipArchive:
     try:
         return ZipArchive(delivery.path, settings.limits, settings.zip_encoding)
     except ArchiveError as error:
+        if error.reason == "vanished" and not os.path.lexists(delivery.path):
+            raise ArchiveError("gone") from error
         if error.reason in UNFINISHED and _still_growing(delivery):
             raise ArchiveError("still-written", "it changed while it was looked at") from error
         raise
@@ -120,14 +120,15 @@ def refusal(delivery: Delivery, error: ArchiveError) -> ArchiveResult:
     """Give the result of an archive that preflight refused."""
     verdict = {
         "still-written": ArchiveVerdict.WAITING,
+        "gone": ArchiveVerdict.WAITING,
         "vanished": ArchiveVerdict.FAILED,
         "unreadable": ArchiveVerdict.FAILED,
     }.get(error.reason, ArchiveVerdict.REJECTED)
-    return ArchiveResult(delivery.file.name, verdict, error.reason, error.detail)
+    return ArchiveResult(delivery.file.name, verdict, error.reason, error.detail, path=delivery.path)
 
 
 def _known(delivery: Delivery) -> ArchiveResult:
-    return ArchiveResult(delivery.file.name, ArchiveVerdict.KNOWN, "already-done")
+    return ArchiveResult(delivery.file.name, ArchiveVerdict.KNOWN, "already-done", path=delivery.path)
 
 
 def _still_growing(delivery: Delivery) -> bool:

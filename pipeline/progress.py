@@ -83,3 +83,8 @@ class Display:
         self._archives.update(1)
         if result.verdict is not ArchiveVerdict.KNOWN:
             tqdm.write(result_line(result), file=sys.stderr)
+
+    def warned(self, message: str) -> None:
+        """Show trouble that does not end the run, and keep it for the account."""
+        self._report.warnings.append(message)
+        tqdm.write(f"Warning: {printable(message)}", file=sys.stderr)

@@ -19,6 +19,7 @@ ARCHIVE_REASONS: Final = MappingProxyType(
         "disk-space": "There is not enough free disk space for what the archive holds.",
         "unreadable": "The file cannot be read; check its permissions and the disk.",
         "vanished": "The file disappeared or changed while it was being read.",
+        "gone": "The file was taken away before it was read, perhaps by another run.",
         "still-written": "The file is still being written; the next run takes it.",
         "claimed": "Another run is working on this archive.",
         "already-done": "This archive was processed before.",

@@ -200,10 +200,11 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveResult:
-    """One line of a run's report: an archive's name, its verdict and its balance."""
+    """One line of a run's report: an archive's name, its verdict and its balance, and where its file is."""
 
     name: str
     verdict: ArchiveVerdict
     reason: str = ""
     detail: str = ""
     balance: Balance = field(default_factory=Balance)
+    path: Path | None = None

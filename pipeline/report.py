@@ -35,6 +35,7 @@ class Report:
     archives: list[ArchiveResult] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     refused: list[Refused] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     bytes: int = 0
     started: float = field(default_factory=time.monotonic)
 
@@ -64,10 +65,11 @@ class Report:
 
     @property
     def delivered(self) -> bool:
-        """Whether nothing was left undelivered and no archive was refused whole."""
+        """Whether nothing was left undelivered, no archive was refused whole, and no file was left unsettled."""
         bad = {ArchiveVerdict.FAILED, ArchiveVerdict.REJECTED}
         balance = self.balance
-        return balance.closed and not balance.failed and all(r.verdict not in bad for r in self.archives)
+        troubled = self.warnings or any(result.verdict in bad for result in self.archives)
+        return balance.closed and not balance.failed and not troubled
 
     def as_dict(self) -> dict[str, object]:
         """Give the report as the JSON document that `--report` writes."""
@@ -90,6 +92,7 @@ class Report:
             "seconds": round(seconds, 3),
             "images_per_second": round(images / seconds, 1) if seconds else 0.0,
             "bytes": self.bytes,
+            "warnings": self.warnings,
         }
 
     def write(self, path: Path) -> None:

@@ -22,13 +22,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a run is told."""
+    """Everything a run is told; `reserve` is the bytes of disk that stay free for everything else."""
 
     database_url: str | None = None
     data: Path = Path(".data")
     input: Path = Path("images_zip_input")
     extracted: Path = Path("extracted")
     static: Path = Path("static")
+    after: str = "keep"
+    processed: Path | None = None
+    failed: Path | None = None
     sink: str = "postgres"
     engine: str = "processes"
     workers: int = 0
@@ -36,7 +39,18 @@ class Settings:
     batch_size: int = 1000
     batch_bytes: int = 64 << 20
     zip_encoding: str | None = None
+    reserve: int = 256 << 20
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def processed_folder(self) -> Path:
+        """Where archives go that are taken in, with `after` "move": beside the input folder unless told."""
+        return self.processed or self.input.absolute().parent / "processed"
+
+    @property
+    def failed_folder(self) -> Path:
+        """Where archives go that are refused whole, with `after` "move": beside the input folder unless told."""
+        return self.failed or self.input.absolute().parent / "failed"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:

@@ -77,8 +77,8 @@ WITH counted AS (
 )
 UPDATE archive a SET stored = b.stored, duplicate = b.duplicate, rejected = b.rejected, ignored = b.ignored,
     failed = b.failed, damaged = b.damaged,
-    state = CASE WHEN b.total = a.members THEN 'done' ELSE a.state END,
-    finished_at = CASE WHEN b.total = a.members THEN now() ELSE a.finished_at END
+    state = CASE WHEN b.total = a.members AND b.failed = 0 THEN 'done' ELSE a.state END,
+    finished_at = CASE WHEN b.total = a.members AND b.failed = 0 THEN now() ELSE a.finished_at END
 FROM balance b WHERE b.id = a.id
 RETURNING a.id, a.members, a.stored, a.duplicate, a.rejected, a.ignored, a.failed"""
 _REFUSE = """

@@ -24,6 +24,13 @@ delivery_options = group(
         help="Where records go.",
     ),
     option(
+        "--after",
+        "PIPELINE_AFTER",
+        type=click.Choice(["keep", "move", "delete"]),
+        default=_DEFAULT.after,
+        help="What to do with a zip once its members are all accounted for.",
+    ),
+    option(
         "--batch-size",
         "PIPELINE_BATCH_SIZE",
         type=click.IntRange(1, 100_000),
@@ -60,6 +67,20 @@ place_options = group(
         type=_FOLDER,
         default=_DEFAULT.static,
         help="Folder of the content-addressed store.",
+    ),
+    option(
+        "--processed",
+        "PIPELINE_PROCESSED",
+        type=_FOLDER,
+        default=None,
+        help="Folder for zips taken in, with --after move.  [default: processed, beside the input folder]",
+    ),
+    option(
+        "--failed",
+        "PIPELINE_FAILED",
+        type=_FOLDER,
+        default=None,
+        help="Folder for zips refused whole, with --after move.  [default: failed, beside the input folder]",
     ),
 )
 """Where archives come from, and where images go."""
@@ -142,6 +163,13 @@ limit_options = group(
         type=ByteSize(),
         default=_LIMITS.worker_memory,
         help="Memory one worker may have.",
+    ),
+    option(
+        "--reserve",
+        "PIPELINE_RESERVE",
+        type=ByteSize(),
+        default=_DEFAULT.reserve,
+        help="Disk space that stays free; a run stops before.",
     ),
 )
 """Bounds on what an archive and an image may cost."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
+from pipeline.errors import StoreError
 from pipeline.settings import Settings
 
 
@@ -28,6 +29,7 @@ class Wishes:
 
 def run(settings: Settings, wishes: Wishes, paths: Sequence[Path]) -> int:
     """Take in what lies at `paths`, or in the input folder; print the account and give the exit code."""
+    from pipeline.aftercare import Aftercare  # noqa: PLC0415
     from pipeline.commands.closing import close  # noqa: PLC0415
     from pipeline.engines import make_engine  # noqa: PLC0415
     from pipeline.inbox import discover  # noqa: PLC0415
@@ -40,7 +42,10 @@ def run(settings: Settings, wishes: Wishes, paths: Sequence[Path]) -> int:
     from pipeline.work import Workbench  # noqa: PLC0415
 
     report = Report()
+    aftercare = Aftercare(settings)
+    aftercare.recover(paths or [settings.input])
     deliveries = list(discover(paths, settings.input))
+    aftercare.expect(deliveries)
     bench = Workbench(settings.extracted, settings.static, settings.limits, settings.check)
     store = Store(settings.extracted, settings.static)
     engine = make_engine(settings.engine, bench, settings.workers)
@@ -53,6 +58,10 @@ def run(settings: Settings, wishes: Wishes, paths: Sequence[Path]) -> int:
         store.sweep()
         for result in Ingest(sink, engine, store, settings, display).run(deliveries):
             display.closed(result)
+            try:
+                aftercare.settle(result)
+            except StoreError as error:
+                display.warned(str(error))
     close(report, wishes.report)
     refused = wishes.strict and report.balance.rejected
     return 0 if report.delivered and not refused else 1

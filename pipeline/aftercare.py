@@ -1,0 +1,72 @@
+"""What becomes of a delivered file once the catalog has taken it in, or refused it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.errors import StoreError
+from pipeline.inbox import Delivery, being_written
+from pipeline.moves import move, recover, remove
+from pipeline.records import ArchiveResult, ArchiveVerdict
+from pipeline.settings import Settings
+
+TAKEN = frozenset({ArchiveVerdict.DONE, ArchiveVerdict.KNOWN})
+
+
+@dataclass(slots=True)
+class Aftercare:
+    """Keeps, moves or deletes files by the verdict of their archives.
+
+    A file is touched only after its verdict is committed, and only while it is the one that was read. What
+    is taken in goes to `processed` or is deleted, what is refused whole goes to `failed`. An archive that
+    failed or waits stays, because the next run goes on with it. Symbolic links stay.
+    """
+
+    settings: Settings
+    _deliveries: dict[Path, Delivery] = field(default_factory=dict)
+
+    def expect(self, deliveries: Iterable[Delivery]) -> None:
+        """Hear of a run's deliveries before it begins."""
+        self._deliveries = {delivery.path: delivery for delivery in deliveries}
+
+    def recover(self, roots: Iterable[Path]) -> None:
+        """Put back what a killed run was about to delete, so that it is found again."""
+        if self.settings.after == "delete":
+            for root in roots:
+                recover(root)
+
+    def settle(self, result: ArchiveResult) -> None:
+        """Move or delete an archive's file; raises `StoreError` when that is not possible."""
+        delivery = self._deliveries.get(result.path) if result.path else None
+        if self.settings.after == "keep" or delivery is None or delivery.path.is_symlink():
+            return
+        if result.balance.failed or being_written(delivery.path):
+            return
+        try:
+            self._settle(delivery, result.verdict)
+        except FileNotFoundError:
+            # Another run over the same folder settled it first.
+            return
+        except OSError as error:
+            raise StoreError(
+                f"{delivery.path} is {result.verdict} in the catalog, but cannot be "
+                f"{'moved' if self.settings.after == 'move' else 'deleted'}: {error.strerror}. "
+                "It stays where it is; the next run tries again."
+            ) from error
+
+    def _settle(self, delivery: Delivery, verdict: ArchiveVerdict) -> None:
+        if verdict in TAKEN and self.settings.after == "delete":
+            remove(delivery.path, delivery.file)
+        elif verdict in TAKEN:
+            move(delivery.path, self.settings.processed_folder / _relative(delivery), delivery.file)
+        elif verdict is ArchiveVerdict.REJECTED and self.settings.after == "move":
+            move(delivery.path, self.settings.failed_folder / _relative(delivery), delivery.file)
+
+
+def _relative(delivery: Delivery) -> str:
+    """Give a file's path below the folder it was found in, or its name when a person named it."""
+    path = os.path.relpath(delivery.path, delivery.root)
+    return delivery.path.name if path.startswith("..") else path
