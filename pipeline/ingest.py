@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -15,7 +16,7 @@ from pipeline.intake import Intake, Opened
 from pipeline.records import (
     ArchiveResult,
     ArchiveVerdict,
-    Balance,
+    Closing,
     Entry,
     Outcome,
     Record,
@@ -42,6 +43,9 @@ class Progress(Protocol):
     def recorded(self, entry: Entry, recorded: Recorded) -> None:
         """Hear of a member that an earlier run recorded already."""
 
+    def refused(self, entry: Entry, outcome: Outcome) -> None:
+        """Hear of an image that the sink refused."""
+
 
 class End(NamedTuple):
     """Marks in the flow that all records of an archive came before; `error` when it ended early."""
@@ -62,6 +66,7 @@ class Ingest:
     _entries: dict[int, Entry] = field(default_factory=dict)
     _errors: dict[int, ArchiveError] = field(default_factory=dict)
     _results: deque[ArchiveResult] = field(default_factory=deque)
+    _closing: deque[tuple[list[End], Future[list[Closing]]]] = field(default_factory=deque)
 
     def run(self, deliveries: Iterable[Delivery]) -> Iterator[ArchiveResult]:
         """Yield each delivery's result once it is final; raises `SinkUnavailable` and `StoreError`.
@@ -73,6 +78,10 @@ class Ingest:
             flow = self._flow(self.engine.run(self._slices(intake, deliveries)))
             for batch in batched(flow, self.settings.batch_size, self.settings.batch_bytes, _weight):
                 self._deliver(batch)
+                self._settle()
+                yield from self._drain()
+            while self._closing:
+                self._settle(wait=True)
                 yield from self._drain()
             yield from self._drain()
             if not intake.deferred:
@@ -119,9 +128,10 @@ class Ingest:
             if error:
                 self._errors.setdefault(entry.id, error)
             self.progress.worked(entry, outcomes)
-            for outcome in outcomes:
+            # An archive's error leaves a slice without outcomes.
+            for member, outcome in zip(slice_.members, outcomes, strict=False):
                 if outcome.image or outcome.verdict:
-                    yield Record(entry.id, outcome)
+                    yield Record(entry.id, outcome, f"{entry.folder}/{member.path}")
             if slice_.last:
                 yield End(entry, self._errors.pop(entry.id, None))
 
@@ -133,13 +143,30 @@ class Ingest:
         if not ends:
             return
         self.store.flush()
-        balances = self.sink.finish([end.entry for end in ends])
-        for end, balance in zip(ends, balances, strict=True):
-            result = _result(end, balance)
-            if result.verdict is ArchiveVerdict.FAILED:
-                self.sink.refuse(end.entry.archive.file, end.entry.archive.digest, result)
-            self._results.append(result)
-            del self._entries[end.entry.id]
+        self._closing.append((ends, self.sink.finish([end.entry for end in ends])))
+
+    def _settle(self, *, wait: bool = False) -> None:
+        """Take what the sink has closed meanwhile, in order; `wait` for the first of it."""
+        if wait:
+            self._closing[0][1].result()
+        while self._closing and self._closing[0][1].done():
+            ends, closing = self._closing.popleft()
+            closings = closing.result()
+            self._hear_refusals()
+            for end, closed in zip(ends, closings, strict=True):
+                self._close(end, closed)
+        self._hear_refusals()
+
+    def _close(self, end: End, closing: Closing) -> None:
+        result = _result(end, closing)
+        if result.verdict is ArchiveVerdict.FAILED:
+            self.sink.refuse(end.entry.archive.file, end.entry.archive.digest, result)
+        self._results.append(result)
+        del self._entries[end.entry.id]
+
+    def _hear_refusals(self) -> None:
+        for record in self.sink.refused():
+            self.progress.refused(self._entries[record.archive_id], record.outcome)
 
     def _drain(self) -> Iterator[ArchiveResult]:
         while self._results:
@@ -152,8 +179,10 @@ def _weight(item: Record | End) -> int:
     return item.outcome.image.byte_size
 
 
-def _result(end: End, balance: Balance) -> ArchiveResult:
-    name, path = end.entry.archive.name, end.entry.archive.path
+def _result(end: End, closing: Closing) -> ArchiveResult:
+    name, path, balance = end.entry.archive.name, end.entry.archive.path, closing.balance
+    if closing.differs:
+        return ArchiveResult(name, ArchiveVerdict.FAILED, "ledger-differs", closing.differs, balance, path)
     if balance.closed and end.error is None and not balance.failed:
         return ArchiveResult(name, ArchiveVerdict.DONE, balance=balance, path=path)
     accounted = balance.stored + balance.duplicate + balance.rejected + balance.ignored

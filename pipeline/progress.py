@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -40,8 +41,14 @@ def result_line(result: ArchiveResult) -> str:
 class Display:
     """Shows progress on standard error and keeps the report; a context manager that owns the bars."""
 
-    def __init__(self, report: Report, total_archives: int | None = None) -> None:
+    def __init__(
+        self,
+        report: Report,
+        total_archives: int | None = None,
+        activity: Callable[[], str] = str,
+    ) -> None:
         self._report = report
+        self._activity = activity
         self._bars = sys.stderr.isatty()
         hidden = not self._bars
         self._archives = tqdm(
@@ -69,7 +76,13 @@ class Display:
     def worked(self, entry: Entry, outcomes: list[Outcome]) -> None:
         """Move the members' bar and count outcomes."""
         self._report.note(entry, outcomes)
+        if self._bars:
+            self._members.set_postfix_str(self._activity(), refresh=False)
         self._members.update(len(outcomes))
+
+    def refused(self, entry: Entry, outcome: Outcome) -> None:
+        """Count an image that the sink refused; the bar moved past it when it was worked."""
+        self._report.note(entry, [outcome])
 
     def recorded(self, entry: Entry, recorded: Recorded) -> None:
         """Move the members' bar past one that an interrupted run recorded."""

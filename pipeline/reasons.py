@@ -25,6 +25,7 @@ ARCHIVE_REASONS: Final = MappingProxyType(
         "already-done": "This archive was processed before.",
         "interrupted": "The run stopped before the archive was finished; the next run goes on.",
         "unbalanced": "The recorded verdicts do not add up to the number of members.",
+        "ledger-differs": "The API's ledger has other verdicts than the API acknowledged.",
     }
 )
 MEMBER_REASONS: Final = MappingProxyType(

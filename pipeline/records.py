@@ -165,10 +165,11 @@ class Slice(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One outcome on its way to the sink, with the ledger id of its archive."""
+    """One outcome on its way to the sink: the ledger id of its archive, and its file below the extracted tree."""
 
     archive_id: int
     outcome: Outcome
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,13 @@ class Balance:
             self.ignored + other.ignored,
             self.failed + other.failed,
         )
+
+
+class Closing(NamedTuple):
+    """How closing an archive went: the ledger's balance, and where what was acknowledged differs from it."""
+
+    balance: Balance
+    differs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

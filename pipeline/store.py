@@ -38,12 +38,14 @@ def local_url(sha256: bytes, type_: str) -> str:
 class Store:
     """Files below `extracted` and `static`; what a name shows is always whole, also after a kill.
 
+    Without `static` there is the extracted tree alone: the store is the business of an API then.
+
     Every method raises `StoreError` when files cannot be written or read.
     """
 
-    def __init__(self, extracted: Path, static: Path) -> None:
+    def __init__(self, extracted: Path, static: Path | None) -> None:
         self._extracted = str(extracted.absolute())
-        self._static = str(static.absolute())
+        self._static = str(static.absolute()) if static else ""
         self._made: set[str] = set()
         self._count = 0
 
@@ -52,14 +54,15 @@ class Store:
         target, shelf = self._places(image.sha256, image.type, folder, path)
         with _explained(target):
             self._make(os.path.dirname(target))
-            if _same(shelf, data):
+            if shelf and _same(shelf, data):
                 self._link(shelf, target)
                 return
             temporary = self._temporary(os.path.dirname(target))
             try:
                 with open(temporary, "xb", buffering=0) as file:
                     _write(file.fileno(), data)
-                self._shelve(temporary, shelf)
+                if shelf:
+                    self._shelve(temporary, shelf)
                 os.replace(temporary, target)
             except BaseException:
                 _remove(temporary)
@@ -70,10 +73,11 @@ class Store:
         target, shelf = self._places(image.sha256, image.type, folder, path)
         with _explained(target):
             self._make(os.path.dirname(target))
-            if _digest(shelf) == image.sha256:
+            if shelf and _digest(shelf) == image.sha256:
                 self._link(shelf, target)
                 return
-            self._shelve(str(scratch), shelf)
+            if shelf:
+                self._shelve(str(scratch), shelf)
             os.replace(scratch, target)
 
     def keep(self, scratch: Path, image: Image) -> None:
@@ -87,16 +91,16 @@ class Store:
         """Tell whether the store shows an image, without reading it."""
         return os.path.isfile(f"{self._static}/{static_path(sha256, type_)}")
 
-    def link(self, sha256: bytes, type_: str, folder: str, path: str) -> None:
-        """Make sure that the extracted tree shows an image that the store holds."""
+    def restore(self, sha256: bytes, type_: str, folder: str, path: str) -> bool:
+        """Make sure that the extracted tree shows an image; False when its bytes are not there any more."""
         target, shelf = self._places(sha256, type_, folder, path)
         with _explained(target):
-            self._make(os.path.dirname(target))
-            self._link(shelf, target)
-
-    def holds(self, sha256: bytes, type_: str) -> bool:
-        """Tell whether the store has an image, with the content that its name says."""
-        return _digest(f"{self._static}/{static_path(sha256, type_)}") == sha256
+            if _digest(shelf or target) != sha256:
+                return False
+            if shelf:
+                self._make(os.path.dirname(target))
+                self._link(shelf, target)
+            return True
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -111,7 +115,7 @@ class Store:
 
     def flush(self) -> None:
         """Bring everything written so far to the disk, in bulk."""
-        for root in (self._extracted, self._static):
+        for root in self._roots():
             if os.path.isdir(root):
                 with _explained(root):
                     _sync(root)
@@ -125,14 +129,18 @@ class Store:
 
     def sweep(self) -> None:
         """Remove temporary files whose process is gone, or that are older than a day."""
-        for root in (self._extracted, self._static):
+        for root in self._roots():
             for folder, _, files in os.walk(root):
                 for name in files:
                     if name.startswith(TEMPORARY) and _stale(f"{folder}/{name}"):
                         _remove(f"{folder}/{name}")
 
     def _places(self, sha256: bytes, type_: str, folder: str, path: str) -> tuple[str, str]:
-        return f"{self._extracted}/{folder}/{path}", f"{self._static}/{static_path(sha256, type_)}"
+        shelf = f"{self._static}/{static_path(sha256, type_)}" if self._static else ""
+        return f"{self._extracted}/{folder}/{path}", shelf
+
+    def _roots(self) -> list[str]:
+        return [root for root in (self._extracted, self._static) if root]
 
     def _temporary(self, folder: str) -> str:
         self._count += 1

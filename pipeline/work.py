@@ -21,10 +21,13 @@ HEAD = 512
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """What every worker is told once: where files go, what is allowed, how hard to look."""
+    """What every worker is told once: where files go, what is allowed, how hard to look.
+
+    Without `static` images go to the extracted tree alone.
+    """
 
     extracted: Path
-    static: Path
+    static: Path | None
     limits: Limits
     check: str = "decode"
     stream_bytes: int = 32 << 20
@@ -57,10 +60,7 @@ def work(slice_: Slice, bench: Workbench, mark: Callable[[int], None] = lambda _
 
 def _in_place(member: Member, slice_: Slice, store: Store) -> bool:
     recorded = member.recorded
-    if recorded is None or not store.holds(recorded.sha256, recorded.type):
-        return False
-    store.link(recorded.sha256, recorded.type, slice_.folder, member.path)
-    return True
+    return recorded is not None and store.restore(recorded.sha256, recorded.type, slice_.folder, member.path)
 
 
 def _settled(member: Member) -> Outcome:

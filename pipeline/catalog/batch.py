@@ -113,7 +113,7 @@ def _record(connection: psycopg.Connection, batch: Sequence[Record]) -> None:
     with connection.cursor() as cursor:
         with cursor.copy(_COPY) as copy:
             copy.set_types(_TYPES)
-            for order, (archive_id, outcome) in enumerate(batch):
+            for order, (archive_id, outcome, _) in enumerate(batch):
                 copy.write_row(_row(order, archive_id, outcome))
         images = sum(1 for item in batch if item.outcome.image)
         if images:

@@ -36,7 +36,6 @@ def run(settings: Settings, wishes: Wishes, paths: Sequence[Path]) -> int:
     from pipeline.ingest import Ingest  # noqa: PLC0415
     from pipeline.progress import Display  # noqa: PLC0415
     from pipeline.report import Report  # noqa: PLC0415
-    from pipeline.server import serving  # noqa: PLC0415
     from pipeline.sinks import open_sink  # noqa: PLC0415
     from pipeline.store import Store  # noqa: PLC0415
     from pipeline.work import Workbench  # noqa: PLC0415
@@ -50,10 +49,9 @@ def run(settings: Settings, wishes: Wishes, paths: Sequence[Path]) -> int:
     store = Store(settings.extracted, settings.static)
     engine = make_engine(settings.engine, bench, settings.workers)
     with (
-        serving(settings.database_url, settings.data) as url,
-        contextlib.closing(open_sink(settings.sink, url)) as sink,
+        open_sink(settings) as sink,
         engine,
-        Display(report, len(deliveries)) as display,
+        Display(report, len(deliveries), sink.activity) as display,
     ):
         store.sweep()
         for result in Ingest(sink, engine, store, settings, display).run(deliveries):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
 from pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
+    from pipeline.settings import Settings
     from pipeline.sinks.interface import Sink
 
 SINKS: Final = {
-    "postgres": "pipeline.sinks.postgres:PostgresSink",
+    "postgres": "pipeline.sinks.postgres:opened",
 }
 
 
-def open_sink(name: str, url: str) -> Sink:
-    """Open a sink by its name at a database or API URL; only the chosen one is imported."""
-    if name not in SINKS:
-        raise SettingsError(f"There is no sink {name!r}; choose one of {', '.join(SINKS)}.")
-    module, attribute = SINKS[name].split(":")
-    make = cast("Callable[[str], Sink]", getattr(import_module(module), attribute))
-    return make(url)
+def open_sink(settings: Settings) -> AbstractContextManager[Sink]:
+    """Give the sink that the settings name, open with all it needs inside the context; only that one is imported."""
+    if settings.sink not in SINKS:
+        raise SettingsError(f"There is no sink {settings.sink!r}; choose one of {', '.join(SINKS)}.")
+    module, attribute = SINKS[settings.sink].split(":")
+    make = cast(
+        "Callable[[Settings], AbstractContextManager[Sink]]", getattr(import_module(module), attribute)
+    )
+    return make(settings)

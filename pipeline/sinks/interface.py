@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
-from pipeline.records import Archive, ArchiveResult, Balance, Entry, FileIdentity, Record, Recorded
+from pipeline.records import Archive, ArchiveResult, Closing, Entry, FileIdentity, Record, Recorded
 
 
 class Sink(Protocol):
@@ -32,17 +33,28 @@ class Sink(Protocol):
         """
 
     def write(self, batch: Sequence[Record]) -> None:
-        """Deliver a batch in one transaction; delivering it again changes nothing.
+        """Take a batch to deliver in one transaction; delivering it again changes nothing.
 
+        It may still be on its way when this returns, unless too many are: then it blocks.
         The first record of an image that the catalog did not have is `stored`, the others are `duplicate`.
         An image for a member that was refused before takes the refusal's place.
         """
 
-    def finish(self, entries: Sequence[Entry]) -> list[Balance]:
-        """Close archives whose files are flushed; answers their balances, and frees the claims.
+    def finish(self, entries: Sequence[Entry]) -> Future[list[Closing]]:
+        """Close archives whose files are flushed, once all that was written of them is delivered.
 
-        An archive whose balance does not close stays open; the caller compares `Balance.closed`.
+        The answer comes later: their balances, in order; the claims are free then. An archive whose balance
+        does not close stays open; the caller compares `Balance.closed`.
         """
+
+    def refused(self) -> list[Record]:
+        """Take the records that the other side refused, with its verdict, since this was asked last.
+
+        All of an archive's have come when `finish` has answered.
+        """
+
+    def activity(self) -> str:
+        """Say in a few words how delivery goes, for people who watch; nothing when there is nothing to say."""
 
     def refuse(self, file: FileIdentity, digest: bytes, result: ArchiveResult) -> None:
         """Note in the ledger that an archive was refused whole or failed."""

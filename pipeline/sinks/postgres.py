@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import TypeVar
 
 import psycopg
@@ -12,13 +14,22 @@ from pipeline.catalog.batch import PREPARE, record
 from pipeline.catalog.schema import migrate
 from pipeline.database import connect, persistent, translated
 from pipeline.errors import CatalogUnavailable, SinkUnavailable
-from pipeline.records import Archive, ArchiveResult, Balance, Entry, FileIdentity, Record, Recorded, State
+from pipeline.records import Archive, ArchiveResult, Closing, Entry, FileIdentity, Record, Recorded, State
+from pipeline.server import serving
+from pipeline.settings import Settings
 
 Answer = TypeVar("Answer")
 
 RETRY_SECONDS = 60.0
 FIRST_SECONDS = 15.0
 """A server that was never reached is more likely misspelt than restarting."""
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Iterator[PostgresSink]:
+    """Give a sink into the catalog that the settings name; the embedded Postgres runs as long as it is needed."""
+    with serving(settings.database_url, settings.data) as url, contextlib.closing(PostgresSink(url)) as sink:
+        yield sink
 
 
 class PostgresSink:
@@ -79,12 +90,22 @@ class PostgresSink:
 
         self._transact(work)
 
-    def finish(self, entries: Sequence[Entry]) -> list[Balance]:
+    def finish(self, entries: Sequence[Entry]) -> Future[list[Closing]]:
         """Close archives and free their claims."""
         ids = [entry.id for entry in entries]
         balances = self._transact(lambda connection: ledger.finish(connection, ids))
         self._free({_key(entry.archive) for entry in entries})
-        return [balances[entry.id] for entry in entries]
+        closed: Future[list[Closing]] = Future()
+        closed.set_result([Closing(balances[entry.id]) for entry in entries])
+        return closed
+
+    def refused(self) -> list[Record]:
+        """Nothing: Postgres takes what the workers found."""
+        return []
+
+    def activity(self) -> str:
+        """Nothing: one batch is written at a time."""
+        return ""
 
     def refuse(self, file: FileIdentity, digest: bytes, result: ArchiveResult) -> None:
         """Note that an archive was refused whole or failed."""
