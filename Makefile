@@ -49,6 +49,9 @@ format: $(VENV)/.dev  ## Put the code into its standard form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+bench: $(VENV)/.run  ## Measure the speed; SCALE=0.02 ROUNDS=1 tries it in two minutes, PHOTOS=some.zip gives photographs
+	@$(BIN)/python -m bench --scale $(or $(SCALE),0.2) --rounds $(or $(ROUNDS),3) $(if $(PHOTOS),--photos "$(PHOTOS)") $(ARGS)
+
 sample: $(VENV)/.run  ## Make images_zip_input/sample.zip anew
 	@$(BIN)/python -m bench.sample images_zip_input/sample.zip
 
