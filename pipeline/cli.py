@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "ingest": "pipeline.commands.ingest:ingest",
     "status": "pipeline.commands.catalog:status",
     "rejects": "pipeline.commands.catalog:rejects",
+    "runs": "pipeline.commands.runs:runs",
     "db": "pipeline.commands.db:db",
 }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import StoreError
+from pipeline.history import Ending, Run, RunState
 from pipeline.records import ArchiveResult, ArchiveVerdict, Balance, Entry, Outcome, Recorded, Verdict
 
 SHOWN = 20
@@ -32,6 +33,8 @@ class Refused(NamedTuple):
 class Report:
     """Gathers a run's results; bounded but for one line for each archive."""
 
+    run: Run
+    strict: bool = False
     archives: list[ArchiveResult] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     refused: list[Refused] = field(default_factory=list)
@@ -71,12 +74,23 @@ class Report:
         troubled = self.warnings or any(result.verdict in bad for result in self.archives)
         return balance.closed and not balance.failed and not troubled
 
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a run that came to its end: 1 when something was not delivered."""
+        return 0 if self.delivered and not (self.strict and self.balance.rejected) else 1
+
+    def ending(self, state: RunState, exit_code: int, message: str = "") -> Ending:
+        """Say how the run ended, for the history."""
+        archives = Counter(result.verdict for result in self.archives)
+        return Ending(state, exit_code, archives, self.balance, message)
+
     def as_dict(self) -> dict[str, object]:
         """Give the report as the JSON document that `--report` writes."""
         seconds = time.monotonic() - self.started
         balance = self.balance
         images = balance.stored + balance.duplicate
         return {
+            "run": str(self.run.id),
             "balance": asdict(balance),
             "archives": [
                 {

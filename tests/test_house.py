@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"pipeline.errors", "pipeline.reasons", "pipeline"},
     {"pipeline.records"},
-    {"pipeline.settings", "pipeline.batches", "pipeline.isolation", "pipeline.notes"},
+    {"pipeline.settings", "pipeline.batches", "pipeline.history", "pipeline.isolation", "pipeline.notes"},
     {"pipeline.images", "pipeline.archives", "pipeline.cluster", "pipeline.database"},
     {"pipeline.server", "pipeline.store"},
     {"pipeline.catalog", "pipeline.work"},

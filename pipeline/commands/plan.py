@@ -10,6 +10,7 @@ import click
 
 from pipeline.commands.closing import close
 from pipeline.errors import ArchiveError
+from pipeline.history import Run
 from pipeline.inbox import Delivery, discover
 from pipeline.intake import preflight, refusal
 from pipeline.progress import printable, result_line
@@ -24,7 +25,7 @@ SHOWN = 50
 
 def plan(settings: Settings, paths: Sequence[Path], path: Path | None) -> int:
     """Print what would become of every archive, and which members are refused unread; give an exit code."""
-    report = Report()
+    report = Report(Run("plan", "none"))
     for delivery in discover(paths, settings.input):
         result = _judge(delivery, settings, report)
         report.close(result)

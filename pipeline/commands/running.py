@@ -8,10 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.errors import StoreError
+from pipeline.errors import PipelineError, StoreError
+from pipeline.history import Run, RunState
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.report import Report
+    from pipeline.sinks.interface import Sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ def run(settings: Settings, wishes: Wishes, paths: Sequence[Path]) -> int:
     from pipeline.store import Store  # noqa: PLC0415
     from pipeline.work import Workbench  # noqa: PLC0415
 
-    report = Report()
+    report = Report(Run("ingest", settings.sink), wishes.strict)
     aftercare = Aftercare(settings)
     aftercare.recover(paths or [settings.input])
     deliveries = list(discover(paths, settings.input))
@@ -51,6 +56,7 @@ def run(settings: Settings, wishes: Wishes, paths: Sequence[Path]) -> int:
     with (
         open_sink(settings) as sink,
         engine,
+        noted(sink, report),
         Display(report, len(deliveries), sink.activity) as display,
     ):
         store.sweep()
@@ -61,8 +67,23 @@ def run(settings: Settings, wishes: Wishes, paths: Sequence[Path]) -> int:
             except StoreError as error:
                 display.warned(str(error))
     close(report, wishes.report)
-    refused = wishes.strict and report.balance.rejected
-    return 0 if report.delivered and not refused else 1
+    return report.exit_code
+
+
+@contextlib.contextmanager
+def noted(sink: Sink, report: Report) -> Iterator[None]:
+    """Note a run in the history: its beginning, and its end however it ends."""
+    sink.begin(report.run)
+    try:
+        yield
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        ending = report.ending(RunState.STOPPED if stopped else RunState.FAILED, 1, str(error))
+        # What ended the run matters more than that its end cannot be noted; the history will say that it died.
+        with contextlib.suppress(PipelineError):
+            sink.end(report.run, ending)
+        raise
+    sink.end(report.run, report.ending(RunState.FINISHED, report.exit_code))
 
 
 @contextlib.contextmanager

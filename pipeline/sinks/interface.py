@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
+from pipeline.history import Ending, Run
 from pipeline.records import Archive, ArchiveResult, Closing, Entry, FileIdentity, Record, Recorded
 
 
@@ -14,6 +15,21 @@ class Sink(Protocol):
 
     All methods raise `SinkUnavailable` when the other side cannot be reached within the retry budget.
     """
+
+    def begin(self, run: Run) -> None:
+        """Note in the history that a run begins; called once, before the other methods.
+
+        From then on until `close` the catalog can tell that the run is alive: PostgresSink holds an advisory
+        lock, a sink without a connection to the catalog has `run.lease_until` renewed. Runs found dead meanwhile
+        are marked `died`. Delivering it again changes nothing.
+        """
+
+    def end(self, run: Run, ending: Ending) -> None:
+        """Note how the run ended; called at most once, last before `close`, also after an error.
+
+        When the other side was just found to be unreachable it gives up soon; the history then shows the run
+        as died.
+        """
 
     def known(self, files: Sequence[FileIdentity]) -> set[FileIdentity]:
         """Tell which delivered files belong to archives that are done, so that they need not be opened."""

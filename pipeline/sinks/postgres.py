@@ -9,11 +9,12 @@ from typing import TypeVar
 
 import psycopg
 
-from pipeline.catalog import ledger
+from pipeline.catalog import ledger, runs
 from pipeline.catalog.batch import PREPARE, record
 from pipeline.catalog.schema import migrate
 from pipeline.database import connect, persistent, translated
 from pipeline.errors import CatalogUnavailable, SinkUnavailable
+from pipeline.history import Ending, Run
 from pipeline.records import Archive, ArchiveResult, Closing, Entry, FileIdentity, Record, Recorded, State
 from pipeline.server import serving
 from pipeline.settings import Settings
@@ -23,6 +24,8 @@ Answer = TypeVar("Answer")
 RETRY_SECONDS = 60.0
 FIRST_SECONDS = 15.0
 """A server that was never reached is more likely misspelt than restarting."""
+LAST_SECONDS = 1.0
+"""A server that was given up on is asked once more, for the history's sake."""
 
 
 @contextlib.contextmanager
@@ -46,7 +49,32 @@ class PostgresSink:
         self._work: psycopg.Connection | None = None
         self._claims: psycopg.Connection | None = None
         self._held: set[int] = set()
+        self._run: Run | None = None
+        self._lost = False
         self._persist(lambda: migrate(url), min(retry_seconds, FIRST_SECONDS))
+
+    def begin(self, run: Run) -> None:
+        """Note that a run begins, and hold the lock that says so."""
+        self._run = run
+        if self._work is not None:
+            self._work.close()
+
+        def work(connection: psycopg.Connection) -> None:
+            connection.execute("SET LOCAL synchronous_commit = off")
+            runs.begin(connection, run)
+
+        self._transact(work)
+
+    def end(self, run: Run, ending: Ending) -> None:
+        """Note how the run ended."""
+
+        def work(connection: psycopg.Connection) -> None:
+            connection.execute("SET LOCAL synchronous_commit = off")
+            runs.end(connection, run, ending)
+
+        if self._lost:
+            self._seconds = LAST_SECONDS
+        self._transact(work)
 
     def known(self, files: Sequence[FileIdentity]) -> set[FileIdentity]:
         """Tell which delivered files belong to archives that are done."""
@@ -127,6 +155,8 @@ class PostgresSink:
                 self._work = connect(self._url)
                 with translated():
                     self._work.execute(PREPARE)
+                    if self._run:
+                        runs.hold(self._work, self._run)
                     self._work.commit()
             with translated(), self._work.transaction():
                 return work(self._work)
@@ -145,6 +175,7 @@ class PostgresSink:
         try:
             return persistent(attempt, self._seconds if seconds is None else seconds)
         except CatalogUnavailable as error:
+            self._lost = True
             raise SinkUnavailable(str(error)) from error
 
     def _claim(self, keys: set[int]) -> set[int]:

@@ -1,0 +1,98 @@
+"""The history of runs: each with its balance, those that died recognised."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import signal
+import subprocess
+import time
+from typing import Any
+
+import psycopg
+
+from tests.workspace import ROOT, Workspace
+
+SAMPLE = ROOT / "images_zip_input" / "sample.zip"
+
+
+def history(workspace: Workspace) -> list[dict[str, Any]]:
+    """Give the history as the command line tells it."""
+    document: list[dict[str, Any]] = json.loads(workspace.run("runs", "--format", "json").out)
+    return document
+
+
+def wait_for(workspace: Workspace, query: str, expected: int) -> None:
+    """Wait until a count in the database is as expected."""
+    deadline = time.monotonic() + 60
+    while workspace.query(query) != [(expected,)]:
+        assert time.monotonic() < deadline, f"{query} never gave {expected}"
+        time.sleep(0.02)
+
+
+def test_every_run_is_noted(workspace: Workspace) -> None:
+    """Runs are listed newest first, with exit code, archives by verdict and balance, in every form."""
+    shutil.copy2(SAMPLE, workspace.input)
+    first = workspace.ingest()
+    (workspace.input / "broken.zip").write_bytes(b"no zip")
+    second = workspace.ingest()
+    newest, oldest = history(workspace)
+    assert (oldest["run"], newest["run"]) == (first.report["run"], second.report["run"])
+    assert (oldest["state"], oldest["exit_code"], oldest["command"]) == ("finished", 0, "ingest")
+    assert oldest["balance"] == first.report["balance"]
+    assert oldest["archives"] == {"done": 1, "known": 0, "rejected": 0, "failed": 0, "waiting": 0}
+    assert (newest["exit_code"], newest["archives"]["known"], newest["archives"]["rejected"]) == (1, 1, 1)
+    rows = list(csv.DictReader(io.StringIO(workspace.run("runs", "--format", "csv").out)))
+    assert [row["archives_done"] for row in rows] == ["0", "1"]
+    assert "12 members = 8 stored" in workspace.run("runs").out
+
+
+def test_no_run_yet(workspace: Workspace) -> None:
+    """An empty history is no error."""
+    assert workspace.run("runs").code == 0
+    assert history(workspace) == []
+
+
+def start(workspace: Workspace) -> subprocess.Popen[bytes]:
+    """Start a run whose output nobody reads."""
+    return subprocess.Popen(
+        workspace.command("ingest"),
+        cwd=workspace.root,
+        env=workspace.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def test_a_killed_run_is_recognised(workspace: Workspace) -> None:
+    """A run is `running` while it lives, and `died` when it was killed; one that only pauses is left alone."""
+    shutil.copy2(SAMPLE, workspace.input)
+    with psycopg.connect(workspace.url) as holdup:
+        holdup.execute("LOCK TABLE archive, archive_file")
+        paused, killed = start(workspace), start(workspace)
+        wait_for(workspace, "SELECT count(*) FROM run WHERE state = 'running'", 2)
+        paused.send_signal(signal.SIGSTOP)
+        killed.send_signal(signal.SIGSTOP)
+    killed.kill()
+    killed.wait()
+    deadline = time.monotonic() + 60
+    while (states := {run["pid"]: run["state"] for run in history(workspace)})[killed.pid] != "died":
+        assert time.monotonic() < deadline
+    assert states[paused.pid] == "running"
+    paused.send_signal(signal.SIGCONT)
+    assert paused.wait(60) == 0
+    assert {run["pid"]: run["state"] for run in history(workspace)}[paused.pid] == "finished"
+
+
+def test_a_stopped_run_is_noted(workspace: Workspace) -> None:
+    """A run that SIGTERM stopped is `stopped`, with what it had got done."""
+    shutil.copy2(SAMPLE, workspace.input)
+    with psycopg.connect(workspace.url) as holdup:
+        holdup.execute("LOCK TABLE image_info")
+        process = start(workspace)
+        wait_for(workspace, "SELECT count(*) FROM pg_locks WHERE NOT granted AND database IS NOT NULL", 1)
+        process.terminate()
+    assert process.wait(60) == 1
+    assert [(run["state"], run["exit_code"]) for run in history(workspace)] == [("stopped", 1)]
