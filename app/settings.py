@@ -76,7 +76,7 @@ def variable_of(name: str) -> str:
 def _read(kind: object, text: str) -> object:
     arguments = get_args(kind)
     if arguments and arguments[-1] is Ellipsis:
-        read = int if arguments[0] is int else ipaddress.ip_network
+        read = _port if arguments[0] is int else ipaddress.ip_network
         return tuple(read(part.strip()) for part in text.split(",") if part.strip())
     if kind is bool:
         return _truth(text)
@@ -91,6 +91,12 @@ def _truth(text: str) -> bool:
     if text.lower() in {"0", "false", "no", "off"}:
         return False
     raise ValueError("write 1 or 0")
+
+
+def _port(text: str) -> int:
+    if not 0 < (port := int(text)) < 65536:
+        raise ValueError("ports are 1 to 65535")
+    return port
 
 
 def _amount(number: float) -> float:
