@@ -91,7 +91,9 @@ def _checked(url: str, settings: ApiSettings, hop: int) -> tuple[httpx.URL, Targ
     except ProblemError as problem:
         if not hop:
             raise
-        raise ProblemError(problem.status, problem.code, f"After a redirect: {problem.detail}") from problem
+        raise ProblemError(
+            problem.status_code, problem.code, f"After a redirect: {problem.detail}"
+        ) from problem
 
 
 async def _look_up(origin: Target) -> Sequence[Address]:

@@ -93,7 +93,7 @@ async def outcome(case: dict[str, Any], world: World, folder: Path) -> dict[str,
         found |= {"ended": "fetched", "url": fetched.url, "whole": target.read_bytes() == BODY}
         target.unlink()
     except ProblemError as problem:
-        found |= {"ended": problem.code, "status": problem.status, "detail": problem.detail}
+        found |= {"ended": problem.code, "status": problem.status_code, "detail": problem.detail}
         found["whole"] = not target.exists()
     finally:
         socket.getaddrinfo = real

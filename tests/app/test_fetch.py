@@ -75,7 +75,7 @@ def refused(script: Script, target: Path, path: str = "/", **changes: object) ->
     with pytest.raises(ProblemError) as caught:
         fetched(script, target, path, **changes)
     assert not target.exists()
-    return caught.value.status, caught.value.code
+    return caught.value.status_code, caught.value.code
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_nothing_listening_is_told(target: Path) -> None:
         settings = replace(SETTINGS, allowed_ports=(port,))
         with pytest.raises(ProblemError) as caught:
             asyncio.run(fetch(f"http://127.0.0.1:{port}/", target, settings))
-    assert (caught.value.status, caught.value.code) == (502, "fetch-failed")
+    assert (caught.value.status_code, caught.value.code) == (502, "fetch-failed")
 
 
 def test_speaking_plainly_to_tls_is_told(target: Path) -> None:
@@ -154,7 +154,7 @@ def test_speaking_plainly_to_tls_is_told(target: Path) -> None:
 
     with pytest.raises(ProblemError) as caught:
         asyncio.run(run())
-    assert (caught.value.status, caught.value.code) == (502, "fetch-failed")
+    assert (caught.value.status_code, caught.value.code) == (502, "fetch-failed")
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_any_text_is_refused_or_read_alike(url: str) -> None:
     """Whatever is given, the answer is a 422 or an origin on which the client and the policy agree."""
     came = decided(url)
     if isinstance(came, ProblemError):
-        assert came.status == 422
+        assert came.status_code == 422
         assert came.code in {"bad-url", "address-not-allowed"}
         assert came.detail
         return
@@ -104,7 +104,7 @@ def test_no_spelling_of_a_private_address_passes(address: ipaddress.IPv4Address,
     plain = chosen == str(address) or not chosen.isascii()
     came = decided(f"http://{chosen}/")
     if isinstance(came, ProblemError):
-        assert came.status == 422
+        assert came.status_code == 422
     else:
         assert plain
         assert came[1].address == address
