@@ -11,6 +11,7 @@ import psycopg
 from fastapi import Depends, Request
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
+from app.gate import Gate
 from app.inspectors import Inspectors
 from app.problems import busy
 from app.settings import ApiSettings
@@ -30,14 +31,19 @@ class Database:
 
         Raises the `busy` problem when all are taken for too long, and `CatalogUnavailable`.
         """
+        with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[psycopg.Connection]:
+        """Give a connection in no transaction; raises as `transaction` does."""
         with translated():
             try:
                 connection = self.pool.getconn()
             except (PoolTimeout, TooManyRequests) as error:
                 raise busy("Every connection to the database is in use.") from error
             try:
-                with connection.transaction():
-                    yield connection
+                yield connection
             finally:
                 self.pool.putconn(connection)
 
@@ -50,6 +56,7 @@ class Services:
     database: Database
     store: Store
     inspectors: Inspectors
+    fetching: Gate
 
 
 def _services(request: Request) -> Services:

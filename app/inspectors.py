@@ -16,6 +16,7 @@ from typing import Self, cast
 from pebble import ProcessExpired, ProcessPool
 
 from app.desk import Answer, Desk, Job, Sketch, Upload, sit_down, work
+from app.gate import Gate
 from app.problems import busy
 from pipeline import isolation
 from pipeline.errors import ImageError
@@ -35,7 +36,7 @@ class Inspectors:
     def __init__(self, desk: Desk, workers: int = 0, requests: int = 64) -> None:
         self._desk = desk
         self._workers = workers or isolation.cores()
-        self._free = requests
+        self._gate = Gate(requests, "inspecting")
         self._slots = list(range(SLOTS))
         self._replacing = asyncio.Lock()
         self._open = contextlib.ExitStack()
@@ -67,13 +68,8 @@ class Inspectors:
         return cast("ImageError | None", (await self._admit([thumbnail]))[0])
 
     async def _admit(self, jobs: Sequence[Job]) -> list[Answer]:
-        if self._free <= 0:
-            raise busy("The server is inspecting as many files as it can.")
-        self._free -= 1
-        try:
+        with self._gate.passing():
             return await self._share_out(jobs)
-        finally:
-            self._free += 1
 
     async def _share_out(self, jobs: Sequence[Job]) -> list[Answer]:
         """Have groups worked, only so many at a time that requests take turns."""
@@ -126,7 +122,7 @@ class Inspectors:
     @contextlib.contextmanager
     def _slot(self) -> Iterator[int]:
         if not self._slots:
-            raise busy("The server is inspecting as many files as it can.")
+            raise busy("The server is inspecting as many as it can.")
         slot = self._slots.pop()
         try:
             yield slot

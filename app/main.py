@@ -16,9 +16,11 @@ from app import document, problems
 from app.deps import Database, Services
 from app.desk import Desk
 from app.door import Door
+from app.gate import Gate
 from app.inspectors import Inspectors
-from app.routes import archives, gallery, health, images
+from app.routes import archives, files, gallery, health, images
 from app.settings import ApiSettings
+from pipeline import removal
 from pipeline.catalog.batch import PREPARE
 from pipeline.catalog.schema import migrate
 from pipeline.database import parameters, persistent
@@ -55,7 +57,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     )
     problems.install(app)
     document.install(app)
-    for routes in (health, archives, images, gallery):
+    for routes in (health, archives, images, files, gallery):
         app.include_router(routes.router)
     app.add_middleware(Door)
     return app
@@ -75,11 +77,13 @@ def _open(settings: ApiSettings, stack: contextlib.ExitStack) -> Services:
             open=False,
         )
     )
-    store = Store(settings.extracted, settings.static)
+    store = Store(settings.static, settings.static)
     store.sweep()
+    removal.sweep(settings.static, settings.extracted)
     workers = Inspectors(Desk(settings.static, settings.limits), settings.decoders, settings.max_decodes)
     log.info("serving the images in %s", settings.static)
-    return Services(settings, Database(pool), store, stack.enter_context(workers))
+    fetching = Gate(settings.max_fetches, "fetching")
+    return Services(settings, Database(pool), store, stack.enter_context(workers), fetching)
 
 
 def _prepare(connection: psycopg.Connection) -> None:

@@ -52,7 +52,7 @@ class Store:
     def publish(self, data: bytes | memoryview, image: Image, folder: str, path: str) -> None:
         """Write an image below the extracted tree and into the store, as one file where links are possible."""
         target, shelf = self._places(image.sha256, image.type, folder, path)
-        with _explained(target):
+        with explained(target):
             self._make(os.path.dirname(target))
             if shelf and _same(shelf, data):
                 self._link(shelf, target)
@@ -71,7 +71,7 @@ class Store:
     def publish_file(self, scratch: Path, image: Image, folder: str, path: str) -> None:
         """Publish a file that `scratch` gave; the file is used up."""
         target, shelf = self._places(image.sha256, image.type, folder, path)
-        with _explained(target):
+        with explained(target):
             self._make(os.path.dirname(target))
             if shelf and _digest(shelf) == image.sha256:
                 self._link(shelf, target)
@@ -83,7 +83,7 @@ class Store:
     def keep(self, scratch: Path, image: Image) -> None:
         """Take a whole file into the store; the scratch file stays the caller's."""
         shelf = f"{self._static}/{static_path(image.sha256, image.type)}"
-        with _explained(shelf):
+        with explained(shelf):
             if _digest(shelf) != image.sha256:
                 self._shelve(str(scratch), shelf)
 
@@ -91,10 +91,22 @@ class Store:
         """Tell whether the store shows an image, without reading it."""
         return os.path.isfile(f"{self._static}/{static_path(sha256, type_)}")
 
+    def settle(self, sha256: bytes, type_: str) -> None:
+        """Bring one stored image to the disk, with the folders that lead to it."""
+        place = f"{self._static}/{static_path(sha256, type_)}"
+        with explained(place):
+            while len(place) >= len(self._static):
+                descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                place = os.path.dirname(place)
+
     def restore(self, sha256: bytes, type_: str, folder: str, path: str) -> bool:
         """Make sure that the extracted tree shows an image; False when its bytes are not there any more."""
         target, shelf = self._places(sha256, type_, folder, path)
-        with _explained(target):
+        with explained(target):
             if _digest(shelf or target) != sha256:
                 return False
             if shelf:
@@ -105,7 +117,7 @@ class Store:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give the path of a temporary file on the extracted tree's file system, removed afterwards."""
-        with _explained(self._extracted):
+        with explained(self._extracted):
             os.makedirs(self._extracted, exist_ok=True)
             path = self._temporary(self._extracted)
             try:
@@ -117,7 +129,7 @@ class Store:
         """Bring everything written so far to the disk, in bulk."""
         for root in self._roots():
             if os.path.isdir(root):
-                with _explained(root):
+                with explained(root):
                     _sync(root)
 
     def free_bytes(self) -> int:
@@ -132,7 +144,7 @@ class Store:
         for root in self._roots():
             for folder, _, files in os.walk(root):
                 for name in files:
-                    if name.startswith(TEMPORARY) and _stale(f"{folder}/{name}"):
+                    if name.startswith(TEMPORARY) and is_stale(f"{folder}/{name}"):
                         _remove(f"{folder}/{name}")
 
     def _places(self, sha256: bytes, type_: str, folder: str, path: str) -> tuple[str, str]:
@@ -217,7 +229,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def _explained(path: str) -> Iterator[None]:
+def explained(path: str) -> Iterator[None]:
     """Turn an operating system's error into a `StoreError` that says what to do."""
     try:
         yield
@@ -265,7 +277,8 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _stale(path: str) -> bool:
+def is_stale(path: str) -> bool:
+    """Tell whether a temporary file or folder belongs to nobody any more."""
     try:
         age = time.time() - os.lstat(path).st_mtime
         owner = int(os.path.basename(path).removeprefix(TEMPORARY).split("-")[0])

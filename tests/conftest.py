@@ -62,9 +62,9 @@ def template(server: EmbeddedServer) -> str:
     return "template_catalog"
 
 
-@pytest.fixture
-def database_url(server: EmbeddedServer, template: str) -> Iterator[str]:
-    """Give the URL of a fresh database with the current schema."""
+@contextlib.contextmanager
+def fresh_database(server: EmbeddedServer, template: str) -> Iterator[str]:
+    """Give the URL of a new database, a copy of another one, until the context ends."""
     name = f"test_{next(_numbers)}"
     admin = sibling(server.url, "postgres")
     with psycopg.connect(admin, autocommit=True) as connection:
@@ -72,6 +72,13 @@ def database_url(server: EmbeddedServer, template: str) -> Iterator[str]:
     yield sibling(server.url, name)
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def database_url(server: EmbeddedServer, template: str) -> Iterator[str]:
+    """Give the URL of a fresh database with the current schema."""
+    with fresh_database(server, template) as url:
+        yield url
 
 
 @pytest.fixture

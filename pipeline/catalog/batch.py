@@ -35,6 +35,9 @@ _COLUMNS = (
     ("detail", "text"),
 )
 DELETED = "Images were deleted while a batch that holds them was recorded."
+FILES_DELETED = (
+    "An image was deleted from the catalog while its archive was taken in; run again to take it anew."
+)
 _TYPES = [kind for _, kind in _COLUMNS]
 _DECLARED = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS)
 
@@ -77,6 +80,8 @@ WHERE sha256 IS NULL AND NOT EXISTS (
 ORDER BY archive_id, member_index, ord
 ON CONFLICT (archive_id, member_index)
 DO UPDATE SET verdict = excluded.verdict, reason = excluded.reason, detail = excluded.detail"""
+_DELETED_SINCE = """
+SELECT count(*) FROM deleted_image d WHERE d.number > %(since)s AND d.sha256 IN (SELECT sha256 FROM incoming)"""
 _COUNT_LOST = """
 SELECT count(*) FROM incoming n WHERE sha256 IS NOT NULL AND NOT EXISTS (
     SELECT FROM image_source s WHERE s.archive_id = n.archive_id AND s.member_index = n.member_index)"""
@@ -87,15 +92,20 @@ LEFT JOIN unstored_member u ON u.archive_id = n.archive_id AND u.member_index = 
 ORDER BY n.ord"""
 
 
-def record(connection: psycopg.Connection, batch: Sequence[Record]) -> None:
+def record(connection: psycopg.Connection, batch: Sequence[Record], since: int | None = None) -> None:
     """Record a batch inside the caller's transaction; recording it again changes nothing.
 
     The connection was prepared with `PREPARE`. An image for a member that was refused before takes the
     refusal's place; a refusal never takes an image's. Raises `CatalogUnavailable` when images were deleted
-    at the same moment, so that the caller tries again, and `CatalogError` when an archive was.
+    at the same moment, so that the caller tries again, and `CatalogError` when an archive was, or an image of
+    the batch after the deletion numbered `since`; with None, the caller has seen to the files.
     """
     try:
         _record(connection, batch)
+        if since is not None:
+            row = connection.execute(_DELETED_SINCE, {"since": since}).fetchone()
+            if row and row[0]:
+                raise CatalogError(FILES_DELETED)
     except errors.ForeignKeyViolation as error:
         if "image_id" in (error.diag.constraint_name or ""):
             raise CatalogUnavailable(DELETED) from error

@@ -1,24 +1,46 @@
-"""Changing the catalog one image at a time, or all of it: images by URL, and deletion."""
+"""Changing the catalog one image at a time, or all of it: images by URL, and deletion.
+
+Files go after their rows, so that no row is ever without its file. An advisory lock keeps others from recording
+meanwhile: it is held alone from before rows are deleted until their files are gone, and shared by whoever records
+an image after having seen that its file is there. A direct run of the pipeline records long after it wrote a file;
+it shares the lock when it opens an archive, and learns from `deleted_image` what was deleted since.
+"""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import LiteralString, NamedTuple
 
 import psycopg
 from psycopg import errors
 
 from pipeline.catalog.batch import clean
+from pipeline.database import translated
 from pipeline.errors import CatalogUnavailable
 from pipeline.records import Image
 from pipeline.store import local_url
 
+LOCK = 0x66696C6573
+"""The advisory lock between recording and deleting ("files" in ASCII)."""
+
 
 class Deleted(NamedTuple):
-    """How much was deleted."""
+    """How much was deleted, and the folders below the extracted tree that went with their archives."""
 
     images: int
     sources: int
     archives: int
+    folders: tuple[str, ...] = ()
+
+
+class DeletedImage(NamedTuple):
+    """One image that was deleted, how many sources it had, and the folders of archives that held it."""
+
+    sha256: bytes
+    type: str
+    sources: int
+    folders: tuple[str, ...]
 
 
 INSERT_IMAGE: LiteralString = """
@@ -32,16 +54,52 @@ INSERT INTO image_source (image_id, url, verdict)
 SELECT id, %(url)s, CASE WHEN %(created)s THEN 'stored' ELSE 'duplicate' END FROM image_info WHERE sha256 = %(sha256)s
 ON CONFLICT (image_id, md5(url)) WHERE url IS NOT NULL DO NOTHING"""
 IMAGE_EXISTS: LiteralString = "SELECT FROM image_info WHERE sha256 = %(sha256)s"
-DELETE_BY_SHA256: LiteralString = "DELETE FROM image_info WHERE sha256 = %(digest)s RETURNING local_url"
-DELETE_BY_SHA1: LiteralString = "DELETE FROM image_info WHERE sha1 = %(digest)s RETURNING local_url"
-LOCK_ALL: LiteralString = (
-    "LOCK TABLE image_info, image_source, unstored_member, archive, archive_file IN ACCESS EXCLUSIVE MODE"
-)
+LOOK_UP: LiteralString = """
+SELECT i.sha256, i.type, count(s.id), array_remove(array_agg(DISTINCT a.folder), NULL)
+FROM image_info i LEFT JOIN image_source s ON s.image_id = i.id LEFT JOIN archive a ON a.id = s.archive_id
+WHERE i.sha256 = %(digest)s OR i.sha1 = %(digest)s
+GROUP BY i.id ORDER BY i.id"""
+DELETE_IMAGES: LiteralString = "DELETE FROM image_info WHERE sha256 = ANY(%(digests)s)"
+BURY: LiteralString = """
+INSERT INTO deleted_image (sha256) SELECT unnest(%(digests)s::bytea[])
+ON CONFLICT (sha256) DO UPDATE SET number = DEFAULT"""
+TABLES: LiteralString = "image_info, image_source, unstored_member, archive, archive_file, deleted_image"
+LOCK_ALL: LiteralString = f"LOCK TABLE {TABLES} IN ACCESS EXCLUSIVE MODE"
 COUNT_ALL: LiteralString = """
-SELECT (SELECT count(*) FROM image_info), (SELECT count(*) FROM image_source), (SELECT count(*) FROM archive)"""
+SELECT (SELECT count(*) FROM image_info), (SELECT count(*) FROM image_source), (SELECT count(*) FROM archive),
+    (SELECT coalesce(array_agg(folder), '{}') FROM archive WHERE folder <> '')"""
 # Numbers go on: a program that still holds an old one must not meet another archive under it.
-DELETE_ALL: LiteralString = """
-TRUNCATE image_info, image_source, unstored_member, archive, archive_file CONTINUE IDENTITY"""
+DELETE_ALL: LiteralString = f"TRUNCATE {TABLES} CONTINUE IDENTITY"
+
+
+@contextlib.contextmanager
+def alone(connection: psycopg.Connection) -> Iterator[None]:
+    """Keep others from recording images, also after commits; on a connection that is in no transaction."""
+    with translated():
+        connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+        connection.commit()
+        try:
+            yield
+        finally:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+            connection.commit()
+
+
+def share(connection: psycopg.Connection) -> None:
+    """Keep others from deleting until the caller's transaction ends; whoever records looks for the files after this.
+
+    Raises `CatalogUnavailable` while somebody deletes.
+    """
+    row = connection.execute("SELECT pg_try_advisory_xact_lock_shared(%s)", (LOCK,)).fetchone()
+    if not (row and row[0]):
+        raise CatalogUnavailable("Images are being deleted.")
+
+
+def await_deletion(connection: psycopg.Connection) -> int:
+    """Wait until nobody deletes; give the number of the last deletion. Files written afterwards stay."""
+    connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", (LOCK,))
+    row = connection.execute("SELECT coalesce(max(number), 0) FROM deleted_image").fetchone()
+    return int(row[0]) if row else 0
 
 
 def insert_url_source(connection: psycopg.Connection, image: Image, url: str) -> bool:
@@ -68,18 +126,24 @@ def insert_url_source(connection: psycopg.Connection, image: Image, url: str) ->
     return created
 
 
-def delete_image(connection: psycopg.Connection, digest: bytes) -> list[str]:
-    """Delete the image with a SHA-256, or all with a SHA-1; answers their local URLs, for the files to follow."""
-    query = DELETE_BY_SHA256 if len(digest) == 32 else DELETE_BY_SHA1
-    return [row[0] for row in connection.execute(query, {"digest": digest})]
+def delete_image(connection: psycopg.Connection, digest: bytes) -> list[DeletedImage]:
+    """Delete the image with a SHA-256, or all with a SHA-1, in a transaction; the caller is `alone`."""
+    with connection.transaction():
+        rows = connection.execute(LOOK_UP, {"digest": digest}).fetchall()
+        digests = [bytes(row[0]) for row in rows]
+        connection.execute(DELETE_IMAGES, {"digests": digests})
+        connection.execute(BURY, {"digests": digests})
+    return [DeletedImage(bytes(sha256), type_, count, tuple(names)) for sha256, type_, count, names in rows]
 
 
 def delete_all(connection: psycopg.Connection) -> Deleted:
-    """Empty the catalog, inside the caller's transaction: images, sources, ledger.
+    """Empty the catalog in a transaction: images, sources, ledger; the caller is `alone`.
 
     Waits for running batches; an ingest that goes on afterwards learns that its archive is gone.
     """
-    connection.execute(LOCK_ALL)
-    row = connection.execute(COUNT_ALL).fetchone() or (0, 0, 0)
-    connection.execute(DELETE_ALL)
-    return Deleted(*row)
+    with connection.transaction():
+        connection.execute(LOCK_ALL)
+        row = connection.execute(COUNT_ALL).fetchone()
+        images, sources, archives, folders = row or (0, 0, 0, [])
+        connection.execute(DELETE_ALL)
+    return Deleted(images, sources, archives, tuple(folders))

@@ -11,6 +11,7 @@ import psycopg
 
 from pipeline.catalog import ledger, runs
 from pipeline.catalog.batch import PREPARE, record
+from pipeline.catalog.changes import await_deletion
 from pipeline.catalog.schema import migrate
 from pipeline.database import connect, persistent, translated
 from pipeline.errors import CatalogUnavailable, SinkUnavailable
@@ -51,6 +52,7 @@ class PostgresSink:
         self._held: set[int] = set()
         self._run: Run | None = None
         self._lost = False
+        self._since: dict[int, int] = {}
         self._persist(lambda: migrate(url), min(retry_seconds, FIRST_SECONDS))
 
     def begin(self, run: Run) -> None:
@@ -84,7 +86,11 @@ class PostgresSink:
         """Claim and register archives."""
         claimed = self._persist(lambda: self._claim({_key(archive) for archive in archives}))
         ours = [archive for archive in archives if _key(archive) in claimed]
-        opened = iter(self._transact(lambda connection: ledger.open_archives(connection, ours)))
+        since, registered = self._transact(
+            lambda connection: (await_deletion(connection), ledger.open_archives(connection, ours))
+        )
+        self._since |= {entry.id: since for entry in registered if entry.state is not State.DONE}
+        opened = iter(registered)
         entries = [
             next(opened) if _key(archive) in claimed else Entry(0, archive, State.BUSY, "")
             for archive in archives
@@ -114,7 +120,8 @@ class PostgresSink:
 
         def work(connection: psycopg.Connection) -> None:
             connection.execute("SET LOCAL synchronous_commit = off")
-            record(connection, batch)
+            archives = {item.archive_id for item in batch}
+            record(connection, batch, min(self._since.get(archive, 0) for archive in archives))
 
         self._transact(work)
 
@@ -123,6 +130,8 @@ class PostgresSink:
         ids = [entry.id for entry in entries]
         balances = self._transact(lambda connection: ledger.finish(connection, ids))
         self._free({_key(entry.archive) for entry in entries})
+        for id_ in ids:
+            self._since.pop(id_, None)
         closed: Future[list[Closing]] = Future()
         closed.set_result([Closing(balances[entry.id]) for entry in entries])
         return closed

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from pipeline.server import EmbeddedServer
+from tests.conftest import fresh_database
 from tests.workspace import ROOT, Workspace
 
 START_SECONDS = 60.0
@@ -106,3 +110,41 @@ def apis(workspace: Workspace) -> Iterator[Apis]:
 def api(apis: Apis) -> Api:
     """Run a server on an empty workspace."""
     return apis.start()
+
+
+@pytest.fixture(scope="session")
+def sample(
+    server: EmbeddedServer, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Workspace]:
+    """Give a workspace that the sample was taken into; nobody changes it."""
+    with fresh_database(server, template) as url:
+        workspace = Workspace(tmp_path_factory.mktemp("sample"), url)
+        shutil.copy2(ROOT / "images_zip_input" / "sample.zip", workspace.input)
+        ran = workspace.ingest("--engine", "serial")
+        assert ran.code == 0, ran.err
+        yield workspace
+
+
+@contextmanager
+def serving_copy(sample: Workspace, server: EmbeddedServer, folder: Path) -> Iterator[Api]:
+    """Run a server on a copy of a workspace and its database."""
+    subprocess.run(["cp", "-a", f"{sample.root}/.", folder], check=True)
+    name = urlsplit(sample.url).path.lstrip("/")
+    with fresh_database(server, name) as url, ExitStack() as stack:
+        yield Apis(Workspace(folder, url), stack).start()
+
+
+@pytest.fixture(scope="session")
+def reading(
+    sample: Workspace, server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    """Run one server on the sample for all tests that only read."""
+    with serving_copy(sample, server, tmp_path_factory.mktemp("reading")) as api:
+        yield api
+
+
+@pytest.fixture
+def changing(sample: Workspace, server: EmbeddedServer, tmp_path: Path) -> Iterator[Api]:
+    """Run a server on the sample for a test that changes it."""
+    with serving_copy(sample, server, tmp_path) as api:
+        yield api
