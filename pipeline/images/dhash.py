@@ -5,26 +5,35 @@ from __future__ import annotations
 from PIL import Image as Pillow
 
 
-def dhash(image: Pillow.Image) -> int:
-    """Give the 64-bit difference hash of a picture, as a signed integer.
+def dhash(image: Pillow.Image) -> int | None:
+    """Give the 64-bit difference hash of a picture, as a signed integer; None where its mode has no luminance.
 
     Luminance, reduced to 9 columns by 8 rows by averaging; a bit, first row first and most significant first,
     is set where a pixel is brighter than its right neighbour (N. Krawetz, "Kind of Like That", 2013).
     Transparency counts as white; orientation is not applied.
     """
-    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
-        image = image.resize((36, 32), Pillow.Resampling.BOX) if image.mode in {"RGBA", "LA"} else image
-        colour = image.convert("RGBA")
-        image = Pillow.alpha_composite(Pillow.new("RGBA", colour.size, "white"), colour)
-    if image.mode.startswith(("I", "F")):
-        image = stretched(image.convert("F").resize((36, 32), Pillow.Resampling.BOX))
-    small = image.convert("L").resize((9, 8), Pillow.Resampling.BOX)
+    try:
+        small = _luminance(image).resize((9, 8), Pillow.Resampling.BOX)
+    except ValueError:
+        return None
     pixels = small.tobytes()
     bits = 0
     for place in range(72):
         if place % 9 != 8:
             bits = bits << 1 | (pixels[place] > pixels[place + 1])
     return bits - (1 << 64) if bits >= 1 << 63 else bits
+
+
+def _luminance(image: Pillow.Image) -> Pillow.Image:
+    if image.mode == "LAB":
+        return image.getchannel("L")
+    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
+        image = image.resize((36, 32), Pillow.Resampling.BOX) if image.mode in {"RGBA", "LA"} else image
+        colour = image.convert("RGBA")
+        image = Pillow.alpha_composite(Pillow.new("RGBA", colour.size, "white"), colour)
+    if image.mode.startswith(("I", "F")):
+        image = stretched(image.convert("F").resize((36, 32), Pillow.Resampling.BOX))
+    return image.convert("L")
 
 
 def stretched(image: Pillow.Image) -> Pillow.Image:

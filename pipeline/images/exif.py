@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image as Pillow
 
@@ -22,23 +23,35 @@ class Camera(NamedTuple):
     captured_offset: str | None = None
 
 
-def read(image: Pillow.Image) -> Camera:
-    """Read what a picture's EXIF says; nonsense counts as absent."""
-    exif = image.getexif()
-    if not exif:
-        return Camera()
-    orientation = exif.get(ORIENTATION)
+def read(image: Pillow.Image) -> tuple[Camera, str]:
+    """Read what a picture's EXIF says, and a remark where it cannot be read; nonsense counts as absent."""
+    try:
+        # PNG's own method would decode the pixels for an EXIF chunk behind them.
+        exif = Pillow.Image.getexif(image)
+        orientation = exif.get(ORIENTATION)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a decoder of hostile bytes raises anything
+        return Camera(), f"exif: {str(error)[:100] or type(error).__name__}"
     if not isinstance(orientation, int) or not 1 <= orientation <= 8:
         orientation = None
-    details: dict[int, Any] = exif.get_ifd(EXIF_IFD)
+    try:
+        return Camera(orientation, *_captured(exif, exif.get_ifd(EXIF_IFD))), ""
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        return Camera(orientation), f"exif: {str(error)[:100] or type(error).__name__}"
+
+
+def _captured(exif: Pillow.Exif, details: Mapping[int, object]) -> tuple[datetime | None, str | None]:
     for when, offset in (
         (details.get(ORIGINAL), details.get(OFFSET_ORIGINAL)),
         (details.get(DIGITIZED), details.get(OFFSET_DIGITIZED)),
         (exif.get(DATE_TIME), details.get(OFFSET)),
     ):
         if (time := _time(when)) is not None:
-            return Camera(orientation, time, _offset(offset))
-    return Camera(orientation)
+            return time, _offset(offset)
+    return None, None
 
 
 def _time(value: object) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 from PIL import Image as Pillow
 
@@ -20,13 +21,20 @@ def count(image: Pillow.Image) -> int:
     return int(getattr(image, "n_frames", 1))
 
 
-def decode(image: Pillow.Image, limits: Limits) -> tuple[int, int]:
+def decode(
+    image: Pillow.Image,
+    limits: Limits,
+    check_frame: Callable[[Pillow.Image], None] = lambda _: None,
+    fingerprint: Callable[[Pillow.Image], int | None] = dhash,
+) -> tuple[int, int | None]:
     """Decode all frames of an opened picture; give their number and the first one's difference hash.
 
-    Raises `ImageError` with `too-many-frames`, and whatever decoders raise on damage.
+    `check_frame` is given the picture at each frame, decoded; `fingerprint` at the first one. Raises
+    `ImageError` with `too-many-frames`, and whatever decoders raise on damage.
     """
     image.load()
-    value = dhash(image)
+    check_frame(image)
+    value = fingerprint(image)
     budget = FRAMES_FACTOR * limits.max_pixels - image.width * image.height
     number = 1
     if not getattr(image, "is_animated", False) and count(image) == 1:
@@ -41,5 +49,7 @@ def decode(image: Pillow.Image, limits: Limits) -> tuple[int, int]:
                     "too-many-frames", f"more than {number - 1} frames of {image.width}×{image.height}"
                 )
             image.load()
+            check_frame(image)
             continue
+        image.seek(0)
         return number, value

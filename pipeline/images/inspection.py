@@ -5,21 +5,31 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import mmap
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from PIL import Image as Pillow
+from PIL import PngImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import ImageError
-from pipeline.images import exif, frames, jpeg, png
+from pipeline.images import exif, frames, jpeg, png, tiff
 from pipeline.images.dhash import dhash
-from pipeline.images.kinds import HEAD, KINDS, foreign, sniff
+from pipeline.images.kinds import HEAD, KINDS, foreign, is_camera_raw, sniff
 from pipeline.images.source import Source
 from pipeline.records import Image
 from pipeline.settings import Limits
+
+DETAIL = 200
+"""Characters kept of what a decoder says."""
+TEXT_CHUNK = 16 << 20
+"""Bytes that one compressed text or profile of a PNG may have; Pillow's own 1 MiB is too little for some editors."""
+
+_UNSUPPORTED = re.compile(r"unsupported|not supported|not implemented|unknown compression", re.IGNORECASE)
 
 
 class Seen(NamedTuple):
@@ -72,23 +82,32 @@ def opened(path: Path) -> Iterator[Pillow.Image]:
 
 
 def _inspect(source: Source, check: str) -> Image:
-    head = bytes(source.view[:HEAD])
-    type_ = _type(head)
+    type_ = _type(bytes(source.view[:HEAD]))
     _prepare()
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            image = _examine(source, type_, check)
+            image = _examine(source, type_, check, caught)
     except ImageError:
         raise
-    except MemoryError as error:
-        raise ImageError("decoder-memory", "it wanted more memory than a worker may have") from error
-    except EOFError as error:
-        raise ImageError("truncated", str(error)) from error
     except Exception as error:
-        text = str(error) or type(error).__name__
-        raise ImageError("truncated" if "truncated" in text.lower() else "corrupt", text[:200]) from error
-    return image._replace(remarks=(*image.remarks, *_remarks(caught)))
+        raise _blamed(error) from error
+    texts = dict.fromkeys(str(warning.message) for warning in caught)
+    return image._replace(remarks=(*image.remarks, *(f"decoder: {text[:DETAIL]}" for text in texts)))
+
+
+def _blamed(error: Exception) -> ImageError:
+    """Give the verdict on an image whose decoder raised an error."""
+    text = str(error)[:DETAIL] or type(error).__name__
+    if isinstance(error, MemoryError) or "out of memory" in text:
+        return ImageError("decoder-memory", "it wanted more memory than a worker may have")
+    if isinstance(error, UnidentifiedImageError):
+        return ImageError("corrupt", "its header is broken, or says what no decoder here understands")
+    if isinstance(error, EOFError) or "truncated" in text.lower():
+        return ImageError("truncated", text)
+    if isinstance(error, NotImplementedError) or _UNSUPPORTED.search(text):
+        return ImageError("unsupported-format", text)
+    return ImageError("corrupt", text)
 
 
 def _type(head: bytes) -> str:
@@ -105,22 +124,41 @@ def _type(head: bytes) -> str:
     raise ImageError("not-an-image", f"it begins with {head[:8]!r}")
 
 
-def _examine(source: Source, type_: str, check: str) -> Image:
-    kind = KINDS[type_]
-    with Pillow.open(source.open(), formats=kind.formats) as image:
-        width, height = image.size
+def _examine(source: Source, type_: str, check: str, caught: Sequence[warnings.WarningMessage]) -> Image:
+    size, noted = len(source.view), ""
+    if type_ == "png" and check == "decode":
+        view, noted = png.check(source.view)
+        source = replace(source, view=view)
+    with Pillow.open(source.open(), formats=KINDS[type_].formats) as image:
+        width, height = tiff.stored_size(image) if type_ == "tiff" else image.size
         mode = image.mode
-        if width < 1 or height < 1:
-            raise ImageError("corrupt", f"its size is {width}×{height}")
-        if width * height > source.limits.max_pixels:
-            raise ImageError("too-many-pixels", f"{width}×{height} are {width * height:,}")
-        camera = exif.read(image)
+        _refuse_at_sight(image, type_, source.limits)
+        # A TIFF is turned upright when it is decoded; a PNG may have its EXIF behind the pixels.
+        camera, remark = exif.read(image) if type_ == "tiff" else (exif.Camera(), "")
+        at_opening = {str(warning.message) for warning in caught}
         seen = CHECKS.get(type_, _decode_frames)(source, image) if check == "decode" else Seen(1, None)
-    orientation, captured_at, captured_offset = camera
+        # A first header that is cut costs tags; pages and pixels that are cut are lost.
+        for text in {str(warning.message) for warning in caught} - at_opening:
+            if "truncated" in text.lower():
+                raise ImageError("truncated", text[:DETAIL])
+        if type_ != "tiff":
+            camera, remark = exif.read(image)
     return Image(
-        b"", b"", type_, width, height, len(source.view), mode, seen.frames,
-        orientation, captured_at, captured_offset, seen.dhash, seen.remarks,
+        b"", b"", type_, width, height, size, mode, seen.frames,
+        camera.orientation, camera.captured_at, camera.captured_offset, seen.dhash,
+        tuple(text for text in (noted, *seen.remarks, remark) if text),
     )  # fmt: skip
+
+
+def _refuse_at_sight(image: Pillow.Image, type_: str, limits: Limits) -> None:
+    """Refuse what its header alone forbids to decode."""
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise ImageError("corrupt", f"its size is {width}×{height}")
+    if width * height > limits.max_pixels:
+        raise ImageError("too-many-pixels", f"{width}×{height} are {width * height:,}")
+    if type_ == "tiff" and is_camera_raw(getattr(image, "tag_v2", {})):
+        raise ImageError("unsupported-format", "it looks like a camera's raw file")
 
 
 def _decode_frames(source: Source, image: Pillow.Image) -> Seen:
@@ -136,30 +174,31 @@ def _check_jpeg(source: Source, image: Pillow.Image) -> Seen:
     return Seen(1, dhash(small), (remark,) if remark else ())
 
 
-def _check_png(source: Source, image: Pillow.Image) -> Seen:
-    remark = png.check(source.view)
-    return Seen(*frames.decode(image, source.limits), (remark,) if remark else ())
+def _check_tiff(source: Source, image: Pillow.Image) -> Seen:
+    with tiff.overhearing() as heard:
+        turned = tiff.orientation(image)
+        seen = frames.decode(
+            image,
+            source.limits,
+            lambda page: tiff.check_page(source.view, page),
+            lambda page: dhash(tiff.turned_back(page, turned)),
+        )
+        tiff.refuse_damage(heard)
+    return Seen(*seen)
 
 
 CHECKS: Final[dict[str, Check]] = {
     "jpeg": _check_jpeg,
-    "png": _check_png,
+    "tiff": _check_tiff,
 }
 """How each type is checked; a type that is not named has its frames decoded."""
 
 
-def _remarks(caught: list[warnings.WarningMessage]) -> list[str]:
-    texts = dict.fromkeys(str(warning.message) for warning in caught)
-    for text in texts:
-        if "truncated" in text.lower():
-            raise ImageError("truncated", text[:200])
-    return [f"decoder: {text[:200]}" for text in texts]
-
-
 @lru_cache(maxsize=1)
 def _prepare() -> None:
-    """Take Pillow's own bomb limit away: ours is checked before pixels are decoded."""
+    """Take Pillow's own bomb limit away, ours is checked before pixels are decoded; let metadata be of some size."""
     Pillow.MAX_IMAGE_PIXELS = None
+    PngImagePlugin.MAX_TEXT_CHUNK = TEXT_CHUNK
 
 
 @lru_cache(maxsize=8)

@@ -1,7 +1,9 @@
 """Checking JPEGs: libjpeg-turbo's own warnings tell damage apart from harmless oddities.
 
 Pillow accepts JPEGs that lost most of their data but kept an end marker. Decoding at 1/8 scale reads the
-whole entropy-coded stream, so that everything lost is noticed, at a fraction of the cost.
+whole entropy-coded stream, so that everything lost is noticed, at a fraction of the cost. The decoder tells
+its first warning only: where that one may be harmless, what the picture does not depend on is taken out and
+the rest is decoded again, so that no warning hides another.
 """
 
 from __future__ import annotations
@@ -13,21 +15,21 @@ import simplejpeg
 from PIL import Image as Pillow
 
 from pipeline.errors import ImageError
+from pipeline.images.markers import essential, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SCALE = 8
-TRIES = 6
+TRIES = 8
 
-_HARMLESS = re.compile(
-    r"extraneous bytes before marker 0xd9|Unknown Adobe color|ICC|component ID|JFIF|thumbnail", re.IGNORECASE
-)
-_EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
+_STRAY = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
 _CUT = re.compile(r"premature end|no EOI", re.IGNORECASE)
 _UNSUPPORTED = re.compile(
-    r"unsupported|not supported|not implemented|precision|colorspace|subsampling|conversion", re.IGNORECASE
+    r"Unsupported JPEG (process|data precision)|arithmetic coding is not|not implemented yet|DNL not supported"
+    r"|Unsupported color conversion|Could not determine (subsampling|colorspace)"
 )
+"""What libjpeg-turbo's simple interface does not take, such as 12-bit pictures; Pillow may."""
 
 
 def check(
@@ -35,27 +37,36 @@ def check(
 ) -> tuple[Pillow.Image, str]:
     """Decode a JPEG at 1/8 scale; give the small picture and a remark, empty when there is none.
 
-    Raises `ImageError`. `fallback` decodes what libjpeg-turbo's simple interface does not take, such as
-    12-bit pictures.
+    Raises `ImageError`. `fallback` decodes what libjpeg-turbo's simple interface does not take.
     """
     colorspace = "CMYK" if components == 4 else "GRAY"
-    remark = ""
-    for _ in range(TRIES):
+    small, remark = _decode_leniently(data, colorspace)
+    if lacking := unfinished(data):
+        raise ImageError("truncated", lacking)
+    return small or fallback(), remark
+
+
+def _decode_leniently(data: memoryview, colorspace: str) -> tuple[Pillow.Image | None, str]:
+    """Decode; where the warning may be harmless, decode what matters alone. None for what is not supported."""
+    rest, remark, message = data, "", ""
+    for attempt in range(TRIES):
         try:
-            return _decode(data, colorspace, strict=not remark.startswith("jpeg:")), remark
+            return _decode(rest, colorspace, strict=True), remark
         except ValueError as error:
             message = str(error)
-        found = _EXTRANEOUS.search(message)
-        if found and found.group(2) != "d9":
-            data = _without(data, int(found.group(1)), int(found.group(2), 16), message)
-            remark = message
-        elif _HARMLESS.search(message):
-            remark = f"jpeg: {message}"
-        elif _UNSUPPORTED.search(message):
-            return fallback(), remark
+        if _UNSUPPORTED.search(message):
+            return None, remark
+        stray = _STRAY.search(message)
+        if not attempt:
+            first, rest = message, memoryview(essential(data))
+        elif stray and stray.group(2) == "d9":
+            return _decode(rest, colorspace, strict=False), f"jpeg: {first}"
+        elif stray:
+            rest = _without(rest, int(stray.group(1)), int(stray.group(2), 16), message)
         else:
-            raise ImageError("truncated" if _CUT.search(message) else "corrupt", message)
-    raise ImageError("corrupt", remark)
+            break
+        remark = f"jpeg: {first}"
+    raise ImageError("truncated" if _CUT.search(message) else "corrupt", message)
 
 
 def _decode(data: memoryview, colorspace: str, *, strict: bool) -> Pillow.Image:
@@ -67,7 +78,7 @@ def _decode(data: memoryview, colorspace: str, *, strict: bool) -> Pillow.Image:
 
 
 def _without(data: memoryview, count: int, marker: int, message: str) -> memoryview:
-    """Take out the bytes that stand before a marker for no reason, so that what follows is checked strictly."""
+    """Take out padding that stands before a marker for no reason, so that what follows is checked strictly."""
     whole = bytes(data)
     place = whole.find(bytes((0xFF, marker)), 2)
     while place >= 0:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 HEAD = 64
 """Bytes that are enough to tell a kind."""
+SUBFILE_TYPE, SUB_IFDS, DNG_VERSION = 0x00FE, 0x014A, 0xC612
 
 
 class Kind(NamedTuple):
@@ -59,7 +61,7 @@ _FOREIGN: Final = (
     (b"\x01\xda", "SGI"), (b"v/1\x01", "OpenEXR"), (b"#?RADIANCE", "Radiance HDR"), (b"FLIF", "FLIF"),
     (b"gimp xcf", "XCF"), (b"\x8aMNG", "MNG"), (b"\x59\xa6\x6a\x95", "Sun raster"), (b"SIMPLE  =", "FITS"),
     (b"<svg", "SVG"), (b"<?xml", "XML, perhaps SVG"), (b"BLP1", "BLP"), (b"BLP2", "BLP"),
-    (b"II*\x00\x10\x00\x00\x00CR", "Canon raw"), (b"II\xbc\x01", "JPEG XR"), (b"FORM", "IFF"),
+    (b"II\xbc\x01", "JPEG XR"), (b"FORM", "IFF"),
 )  # fmt: skip
 _BMP_HEADERS = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
@@ -69,7 +71,7 @@ def sniff(head: bytes) -> str:
     """Give the type of content that begins like this; empty for what is none of them."""
     for magic, name in _MAGICS:
         if head.startswith(magic):
-            return name
+            return "" if name == "tiff" and head[8:10] == b"CR" else name
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     if head[4:8] == b"ftyp":
@@ -84,10 +86,18 @@ def sniff(head: bytes) -> str:
 
 def foreign(head: bytes) -> str:
     """Name the image format that is not taken and begins like this; empty for other content."""
+    if head[:2] == b"II" and head[8:10] == b"CR":
+        return "Canon raw"
     for magic, name in _FOREIGN:
         if head.startswith(magic):
             return name
     return ""
+
+
+def is_camera_raw(tags: Mapping[int, object]) -> bool:
+    """Tell a camera's raw file by the tags of its first page: a TIFF whose visible page is a mere thumbnail."""
+    kind = tags.get(SUBFILE_TYPE)
+    return DNG_VERSION in tags or (isinstance(kind, int) and kind & 1 == 1 and SUB_IFDS in tags)
 
 
 def extension(type_: str) -> str:

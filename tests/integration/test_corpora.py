@@ -17,6 +17,13 @@ pytestmark = pytest.mark.slow
 
 csv.field_size_limit(1 << 30)
 
+ARGUED = {
+    "Pillow/image/hopper_bad_exif.jpg",
+    "go-fuzz/image/4c4af0a531dfa9345e3f3f87b606672c1a924719-1",
+    *(f"Pillow/image/g4_orientation_{number}.tif" for number in (5, 6, 7, 8)),
+}
+"""Images whose listed outcome is not ours, with reasons in docs/decisions.md."""
+
 
 def outside(workspace: Workspace) -> dict[str, tuple[int, int, int]]:
     """Give size, mode and modification time of everything in the workspace but the extracted tree and the store."""
@@ -113,3 +120,39 @@ def test_images_of_other_projects(workspace: Workspace, shared: Path) -> None:
     assert ran.verdict("images.zip")[0] == "done"
     assert ran.report["balance"]["members"] == len(expected)
     assert ran.report["balance"]["failed"] == 0
+    taken = {
+        name: (width, height)
+        for name, width, height in workspace.query(
+            "SELECT member_name, width, height FROM image_source JOIN image_info i ON i.id = image_id"
+        )
+    }
+    wrong = []
+    for path, row in expected.items():
+        verdict = "accept" if path in taken else "reject"
+        if "either" not in {row["expected"]} and verdict not in {row["expected"], *row["also_ok"].split(",")}:
+            wrong.append(path)
+        if row["expected"] == "accept" and path in taken and row["dimensions"]:
+            width, height = taken[path]
+            if row["dimensions"] != f"{width}x{height}":
+                wrong.append(path)
+    assert set(wrong) == ARGUED
+
+
+def test_images_made_to_do_harm(workspace: Workspace, evil: Path) -> None:
+    """Bombs, cuts and lies in images cost one member each; those that are only odd are taken."""
+    manifest = json.loads((evil / "manifest.json").read_text("utf-8"))["cases"]
+    cases = {case["file"]: case for case in manifest if case["kind"] == "image"}
+    with zipfile.ZipFile(workspace.input / "images.zip", "w") as archive:
+        for path in cases:
+            archive.write(evil / path, path)
+    before = outside(workspace)
+    ran = workspace.ingest("--timeout", "20")
+    assert_invariants(workspace, ran, before)
+    assert ran.report["balance"]["members"] == len(cases)
+    taken = {row[0] for row in workspace.query("SELECT member_name FROM image_source")}
+    wrong = []
+    for path, case in cases.items():
+        allowed = {case["expected"], *(case.get("also_ok") or [])}
+        if "either" not in allowed and ("accept" if path in taken else "reject") not in allowed:
+            wrong.append(path)
+    assert not wrong
