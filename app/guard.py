@@ -1,7 +1,14 @@
-"""Who may read and who may write."""
+"""Who may read and who may write.
+
+Without a token, writing is for programs and pages of this machine alone: the connection comes from loopback, it
+addresses a loopback name (so that no foreign page gets in by DNS rebinding), nothing says that a proxy passed it
+on, and no page of another origin sent it. With a token, the token alone decides.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import ipaddress
 
@@ -11,41 +18,82 @@ from app.problems import ProblemError
 from app.settings import ApiSettings
 
 HOW_TO_WRITE = (
-    "Without a token, writing is possible from this machine only. "
+    "Without a token, this is possible from this machine only, at a name like localhost and not through a proxy. "
     "Start the server with IMAGE_API_TOKEN set and send 'Authorization: Bearer <token>'."
 )
+PASSED_ON = (
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+)
+"""Headers that proxies add, besides all that begin with X-Forwarded."""
 
 
 def check_write(request: Request, settings: ApiSettings) -> None:
-    """Let a request write, or raise the 401 or 403 that says what is missing.
-
-    Without a token only a loopback client that addresses a loopback host name may write, so that neither
-    another machine nor a page in this machine's browser (by DNS rebinding) can.
-    """
+    """Let a request write, or raise the 401 or 403 that says what is missing."""
     if settings.token:
-        _check_token(request, settings.token)
-        return
-    client = request.client.host if request.client else ""
-    origin = request.headers.get("origin")
-    foreign = origin is not None and not _is_loopback_host(_host_of_origin(origin))
-    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
-    host = _without_port(request.headers.get("host", ""))
-    if foreign or forwarded or not _is_loopback(client) or not _is_loopback_host(host):
+        if not _is(settings.token, _bearer(request)):
+            raise _no_token("Bearer")
+    elif not _is_from_here(request):
         raise ProblemError(403, "token-required", HOW_TO_WRITE)
 
 
 def check_read(request: Request, settings: ApiSettings) -> None:
-    """Let a request read: always, unless the API is private."""
-    if settings.private:
+    """Let a request read: always, unless the API is private.
+
+    Reading a private API takes the token also as the password of Basic authentication, so that a browser can ask
+    for it. Writing does not: browsers send passwords along with what foreign pages make them send.
+    """
+    if not settings.private:
+        return
+    if not settings.token:
         check_write(request, settings)
+    elif not (_is(settings.token, _bearer(request)) or _is(settings.token, _password(request))):
+        raise _no_token('Basic realm="Image API: the token is the password", Bearer')
 
 
-def _check_token(request: Request, token: str) -> None:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
-        raise ProblemError(
-            401, "bad-token", "Send 'Authorization: Bearer <token>'.", {"WWW-Authenticate": "Bearer"}
-        )
+def _no_token(challenge: str) -> ProblemError:
+    detail = "Send 'Authorization: Bearer <token>' with the token that the server was started with."
+    return ProblemError(401, "bad-token", detail, {"WWW-Authenticate": challenge})
+
+
+def _bearer(request: Request) -> bytes:
+    return _credentials(request, "bearer")
+
+
+def _password(request: Request) -> bytes:
+    try:
+        return base64.b64decode(_credentials(request, "basic"), validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""
+
+
+def _credentials(request: Request, scheme: str) -> bytes:
+    """Give what follows a scheme, in the bytes that were sent: headers are read as Latin-1, tokens are UTF-8."""
+    used, _, given = request.headers.get("authorization", "").partition(" ")
+    return given.strip(" \t").encode("latin-1") if used.lower() == scheme else b""
+
+
+def _is(token: str, given: bytes) -> bool:
+    return hmac.compare_digest(given, token.encode())
+
+
+def _is_from_here(request: Request) -> bool:
+    host = request.headers.get("host", "").lower()
+    client = request.client.host if request.client else ""
+    passed_on = any(name in PASSED_ON or name.startswith("x-forwarded") for name in request.headers)
+    return _is_loopback(client) and _is_loopback_name(host) and not passed_on and _is_own_page(request, host)
+
+
+def _is_own_page(request: Request, host: str) -> bool:
+    """Tell whether no page sent this, or one of this very server: another port is another program's page."""
+    origin = request.headers.get("origin")
+    site = request.headers.get("sec-fetch-site", "none")
+    return origin in {None, f"http://{host}", f"https://{host}"} and site in {"none", "same-origin"}
 
 
 def _is_loopback(address: str) -> bool:
@@ -53,20 +101,14 @@ def _is_loopback(address: str) -> bool:
         found = ipaddress.ip_address(address)
     except ValueError:
         return False
-    mapped = getattr(found, "ipv4_mapped", None)
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return (mapped or found).is_loopback
 
 
-def _is_loopback_host(host: str) -> bool:
-    name = host.rstrip(".").lower()
-    return name == "localhost" or name.endswith(".localhost") or _is_loopback(name.strip("[]"))
-
-
-def _without_port(host: str) -> str:
+def _is_loopback_name(host: str) -> bool:
+    """Tell whether a Host header, with a port or without, is localhost, below it, or a loopback address."""
     if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
-
-
-def _host_of_origin(origin: str) -> str:
-    return _without_port(origin.partition("://")[2])
+        address, closed, port = host[1:].partition("]")
+        return closed == "]" and port[:1] in {"", ":"} and ":" in address and _is_loopback(address)
+    name = host.partition(":")[0].removesuffix(".")
+    return name == "localhost" or name.endswith(".localhost") or _is_loopback(name)
