@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help ingest serve test test-quick lint format bench sample lock clean
+.PHONY: help ingest serve test test-quick lint format bench sample reference lock clean
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,9 @@ bench: $(VENV)/.run  ## Measure the speed; SCALE=0.02 ROUNDS=1 tries it in two m
 
 sample: $(VENV)/.run  ## Make images_zip_input/sample.zip anew
 	@$(BIN)/python -m bench.sample images_zip_input/sample.zip
+
+reference: $(VENV)/.run  ## Write the README's reference anew from the code
+	@$(BIN)/python -m tools.reference
 
 lock: $(VENV)/.dev  ## Resolve exact versions anew (wants uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --extra lock -o requirements.lock

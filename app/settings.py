@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Annotated, get_args, get_type_hints
 
 from pipeline.errors import SettingsError
 from pipeline.settings import Limits
@@ -22,26 +22,32 @@ class ApiSettings:
     `database_url`, which is `DATABASE_URL`, and the folders, which are the pipeline's.
     """
 
-    database_url: str | None = None
-    data: Path = Path(".data")
-    extracted: Path = Path("extracted")
-    static: Path = Path("static")
-    token: str | None = field(default=None, repr=False)
-    private: bool = False
-    allowed_networks: tuple[Network, ...] = ()
-    allowed_ports: tuple[int, ...] = (80, 443)
-    max_fetch_bytes: int = 64 << 20
-    max_redirects: int = 10
-    fetch_timeout: float = 30.0
-    max_fetches: int = 32
-    max_body_bytes: int = 256 << 20
-    max_parts: int = 1000
-    max_uploads: int = 8
-    decoders: int = 0
-    max_decodes: int = 64
-    database_connections: int = 10
-    max_pixels: int = Limits().max_pixels
-    timeout: float = 30.0
+    database_url: Annotated[str | None, "Postgres to use instead of the embedded one."] = None
+    data: Annotated[Path, "Folder of the embedded Postgres."] = Path(".data")
+    extracted: Annotated[Path, "Folder the pipeline extracts images to."] = Path("extracted")
+    static: Annotated[Path, "Folder of the store, served below /static."] = Path("static")
+    token: Annotated[str | None, "The token that writing takes; without one only this machine writes."] = (
+        field(default=None, repr=False)
+    )
+    private: Annotated[bool, "1: reading takes the token as well."] = False
+    allowed_networks: Annotated[
+        tuple[Network, ...], "Private networks that URLs may lead to, such as 10.1.0.0/16."
+    ] = ()
+    allowed_ports: Annotated[tuple[int, ...], "Ports that URLs may name."] = (80, 443)
+    max_fetch_bytes: Annotated[int, "Bytes a fetched image may have."] = 64 << 20
+    max_redirects: Annotated[int, "Redirects that a fetch follows."] = 10
+    fetch_timeout: Annotated[float, "Seconds a fetch may take, from its start to its end."] = 30.0
+    max_fetches: Annotated[int, "Fetches at once; beyond, the answer is 503 with Retry-After."] = 32
+    max_body_bytes: Annotated[int, "Bytes a request's body may have."] = 256 << 20
+    max_parts: Annotated[int, "Files a batch may have."] = 1000
+    max_uploads: Annotated[int, "Batches received at once; beyond, the answer is 503 with Retry-After."] = 8
+    decoders: Annotated[int, "Worker processes that decode; 0 means one per core."] = 0
+    max_decodes: Annotated[
+        int, "Requests that may wait for a decoder; beyond, the answer is 503 with Retry-After."
+    ] = 64
+    database_connections: Annotated[int, "Connections to Postgres, at most."] = 10
+    max_pixels: Annotated[int, "Most pixels in an image."] = Limits().max_pixels
+    timeout: Annotated[float, "Seconds one image may take."] = 30.0
 
     @property
     def limits(self) -> Limits:
