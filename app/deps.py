@@ -57,6 +57,7 @@ class Services:
     store: Store
     inspectors: Inspectors
     fetching: Gate
+    uploading: Gate
 
 
 def _services(request: Request) -> Services:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.manifest import Manifest
 from app.problems import MEDIA_TYPE, Problem
 
 ALWAYS = (401, 403, 422, 500, 503)
@@ -30,6 +31,8 @@ def _complete(document: dict[str, Any]) -> None:
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas["Problem"] = Problem.model_json_schema()
+    manifest = Manifest.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= {**manifest.pop("$defs"), "Manifest": manifest}
     for made in ("HTTPValidationError", "ValidationError"):
         schemas.pop(made, None)
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}

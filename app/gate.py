@@ -15,11 +15,15 @@ class Gate:
         self._free = most
         self._doing = doing
 
+    def check(self) -> None:
+        """Raise the `busy` problem when there are enough inside."""
+        if self._free <= 0:
+            raise busy(f"The server is {self._doing} as many as it can.")
+
     @contextlib.contextmanager
     def passing(self) -> Iterator[None]:
         """Count as one of those inside; raises the `busy` problem when there are enough."""
-        if self._free <= 0:
-            raise busy(f"The server is {self._doing} as many as it can.")
+        self.check()
         self._free -= 1
         try:
             yield

@@ -18,7 +18,7 @@ from app.desk import Desk
 from app.door import Door
 from app.gate import Gate
 from app.inspectors import Inspectors
-from app.routes import archives, files, gallery, health, images
+from app.routes import archives, batches, files, gallery, health, images
 from app.settings import ApiSettings
 from pipeline import removal
 from pipeline.catalog.batch import PREPARE
@@ -57,7 +57,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     )
     problems.install(app)
     document.install(app)
-    for routes in (health, archives, images, files, gallery):
+    for routes in (health, archives, batches, images, files, gallery):
         app.include_router(routes.router)
     app.add_middleware(Door)
     return app
@@ -82,8 +82,14 @@ def _open(settings: ApiSettings, stack: contextlib.ExitStack) -> Services:
     removal.sweep(settings.static, settings.extracted)
     workers = Inspectors(Desk(settings.static, settings.limits), settings.decoders, settings.max_decodes)
     log.info("serving the images in %s", settings.static)
-    fetching = Gate(settings.max_fetches, "fetching")
-    return Services(settings, Database(pool), store, stack.enter_context(workers), fetching)
+    return Services(
+        settings,
+        Database(pool),
+        store,
+        stack.enter_context(workers),
+        fetching=Gate(settings.max_fetches, "fetching"),
+        uploading=Gate(settings.max_uploads, "taking uploads,"),
+    )
 
 
 def _prepare(connection: psycopg.Connection) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import itertools
 import os
 import shutil
 import stat
@@ -47,7 +48,7 @@ class Store:
         self._extracted = str(extracted.absolute())
         self._static = str(static.absolute()) if static else ""
         self._made: set[str] = set()
-        self._count = 0
+        self._count = itertools.count(1)
 
     def publish(self, data: bytes | memoryview, image: Image, folder: str, path: str) -> None:
         """Write an image below the extracted tree and into the store, as one file where links are possible."""
@@ -114,6 +115,18 @@ class Store:
                 self._link(shelf, target)
             return True
 
+    def holds(self, sha256: bytes, type_: str) -> bool:
+        """Tell whether the store has an image, with the content that its name says."""
+        return _digest(f"{self._static}/{static_path(sha256, type_)}") == sha256
+
+    def spare(self) -> Path:
+        """Give the path for a temporary file on the store's file system; the caller removes it."""
+        if self._static not in self._made:
+            with explained(self._static):
+                os.makedirs(self._static, exist_ok=True)
+            self._made.add(self._static)
+        return Path(self._temporary(self._static))
+
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give the path of a temporary file on the extracted tree's file system, removed afterwards."""
@@ -155,8 +168,7 @@ class Store:
         return [root for root in (self._extracted, self._static) if root]
 
     def _temporary(self, folder: str) -> str:
-        self._count += 1
-        return f"{folder}/{TEMPORARY}{os.getpid()}-{id(self):x}-{self._count}"
+        return f"{folder}/{TEMPORARY}{os.getpid()}-{id(self):x}-{next(self._count)}"
 
     def _make(self, folder: str) -> None:
         """Make a folder below a root, refusing to walk through a symbolic link that was planted there."""

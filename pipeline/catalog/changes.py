@@ -63,7 +63,9 @@ DELETE_IMAGES: LiteralString = "DELETE FROM image_info WHERE sha256 = ANY(%(dige
 BURY: LiteralString = """
 INSERT INTO deleted_image (sha256) SELECT unnest(%(digests)s::bytea[])
 ON CONFLICT (sha256) DO UPDATE SET number = DEFAULT"""
-TABLES: LiteralString = "image_info, image_source, unstored_member, archive, archive_file, deleted_image"
+TABLES: LiteralString = (
+    "image_info, image_source, unstored_member, archive, archive_file, archive_claim, deleted_image"
+)
 LOCK_ALL: LiteralString = f"LOCK TABLE {TABLES} IN ACCESS EXCLUSIVE MODE"
 COUNT_ALL: LiteralString = """
 SELECT (SELECT count(*) FROM image_info), (SELECT count(*) FROM image_source), (SELECT count(*) FROM archive),

@@ -135,7 +135,10 @@ def recorded(connection: psycopg.Connection, archive_id: int, after: int) -> Ite
 
 
 def finish(connection: psycopg.Connection, ids: Sequence[int]) -> dict[int, Balance]:
-    """Count archives' members, close those whose balance closes, and give the balances by id."""
+    """Count archives' members, close those whose balance closes, and give the balances by id.
+
+    An archive with failed members stays open, so that the next run tries them again.
+    """
     asked = {"ids": list(ids), "damage": list(DAMAGE)}
     return {row[0]: Balance(*row[1:]) for row in connection.execute(_FINISH, asked)}
 

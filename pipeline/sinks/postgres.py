@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import psycopg
 
-from pipeline.catalog import ledger, runs
+from pipeline.catalog import claims, ledger, runs
 from pipeline.catalog.batch import PREPARE, record
 from pipeline.catalog.changes import await_deletion
 from pipeline.catalog.schema import migrate
@@ -87,9 +87,9 @@ class PostgresSink:
         claimed = self._persist(lambda: self._claim({_key(archive) for archive in archives}))
         ours = [archive for archive in archives if _key(archive) in claimed]
         since, registered = self._transact(
-            lambda connection: (await_deletion(connection), ledger.open_archives(connection, ours))
+            lambda connection: (await_deletion(connection), _open(connection, ours))
         )
-        self._since |= {entry.id: since for entry in registered if entry.state is not State.DONE}
+        self._since |= {entry.id: since for entry in registered if entry.id and entry.state is not State.DONE}
         opened = iter(registered)
         entries = [
             next(opened) if _key(archive) in claimed else Entry(0, archive, State.BUSY, "")
@@ -100,7 +100,7 @@ class PostgresSink:
             {
                 _key(entry.archive)
                 for entry in entries
-                if entry.state is State.DONE and entry.id not in working
+                if entry.state is State.BUSY or (entry.state is State.DONE and entry.id not in working)
             }
         )
         return entries
@@ -221,6 +221,18 @@ class PostgresSink:
             self._claims.close()
 
 
+def _open(connection: psycopg.Connection, archives: Sequence[Archive]) -> list[Entry]:
+    """Open archives, but for those that a run through the API holds."""
+    held = claims.held(connection, [archive.digest for archive in archives])
+    free = [archive for archive in archives if archive.digest not in held]
+    entries = iter(ledger.open_archives(connection, free))
+    answer = [
+        Entry(0, archive, State.BUSY, "") if archive.digest in held else next(entries) for archive in archives
+    ]
+    claims.seize(connection, [entry.id for entry in answer if entry.state in {State.NEW, State.RUNNING}])
+    return answer
+
+
 def _alive(connection: psycopg.Connection) -> bool:
     try:
         connection.execute("SELECT 1")
@@ -240,4 +252,4 @@ def _lock(connection: psycopg.Connection, keys: set[int]) -> set[int]:
 
 
 def _key(archive: Archive) -> int:
-    return int.from_bytes(archive.digest[:8], "big", signed=True)
+    return claims.key(archive.digest)
