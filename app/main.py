@@ -18,7 +18,7 @@ from app.desk import Desk
 from app.door import Door
 from app.gate import Gate
 from app.inspectors import Inspectors
-from app.routes import archives, batches, files, gallery, health, images
+from app.routes import archives, batches, files, gallery, health, images, ledger
 from app.settings import ApiSettings
 from pipeline import removal
 from pipeline.catalog.batch import PREPARE
@@ -57,7 +57,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     )
     problems.install(app)
     document.install(app)
-    for routes in (health, archives, batches, images, files, gallery):
+    for routes in (batches, images, files, ledger, archives, health, gallery):
         app.include_router(routes.router)
     app.add_middleware(Door)
     return app

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import lru_cache
-from importlib import resources
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app import thumbnails
+from app.assets import TYPES, asset_url, assets
 from app.deps import AllServices, GivenSettings
 from app.desk import Sketch
 from app.files import Served, is_plain, serve
@@ -88,19 +86,6 @@ async def _make(digest: str, services: AllServices) -> str:
     return relative
 
 
-@lru_cache
-def assets() -> dict[str, bytes]:
-    """Give the files of the pages by their names."""
-    folder = resources.files("app") / "assets"
-    return {item.name: item.read_bytes() for item in folder.iterdir() if item.name.endswith((".css", ".svg"))}
-
-
-@lru_cache
-def asset_url(name: str) -> str:
-    """Give the URL of a page's file, which changes with its content."""
-    return f"/assets/{hashlib.sha256(assets()[name]).hexdigest()[:12]}/{name}"
-
-
 @router.get("/assets/{version}/{name}", include_in_schema=False)
 def get_asset(version: str, name: str) -> Response:
     """Give a file of the pages; one with an old version may still be asked for, but must not be kept."""
@@ -111,5 +96,4 @@ def get_asset(version: str, name: str) -> Response:
         "Cache-Control": "public, max-age=31536000, immutable" if current else "no-store",
         "X-Content-Type-Options": "nosniff",
     }
-    kind = "text/css; charset=utf-8" if name.endswith(".css") else "image/svg+xml"
-    return Response(assets()[name], headers=headers, media_type=kind)
+    return Response(assets()[name], headers=headers, media_type=TYPES[name.rpartition(".")[2]])

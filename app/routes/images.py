@@ -11,6 +11,7 @@ from app.addition import add
 from app.deps import AllServices, GivenDatabase
 from app.problems import ProblemError
 from app.records import ImageRecord
+from app.routes.ledger import LINKED, link_next
 from pipeline import removal
 from pipeline.catalog import changes, listing
 from pipeline.catalog.listing import Filters
@@ -68,16 +69,7 @@ class Gone(BaseModel):
 
 @router.get(
     "/images",
-    responses={
-        200: {
-            "headers": {
-                "Link": {
-                    "description": 'The next page, `rel="next"`; absent on the last.',
-                    "schema": {"type": "string"},
-                }
-            }
-        }
-    },
+    responses=LINKED,
 )
 def list_images(  # noqa: PLR0913, PLR0917 - what a listing is asked
     request: Request,
@@ -91,8 +83,7 @@ def list_images(  # noqa: PLR0913, PLR0917 - what a listing is asked
     with database.transaction() as connection:
         rows = listing.list_images(connection, limit + 1, cursor, narrowed)
     if len(rows) > limit:
-        following = request.url.include_query_params(cursor=rows[limit - 1].id)
-        response.headers["Link"] = f'<{following}>; rel="next"'
+        link_next(request, response, rows[limit - 1].id)
     return [ImageRecord.of(row) for row in rows[:limit]]
 
 

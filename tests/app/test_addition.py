@@ -6,12 +6,16 @@ import hashlib
 import io
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from PIL import Image as Pillow
 
+from pipeline.server import EmbeddedServer
 from tests.app.conftest import Api, Apis
+from tests.conftest import fresh_database
+from tests.workspace import Workspace
 
 
 def picture(number: int, kind: str = "JPEG") -> bytes:
@@ -58,7 +62,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def origin() -> Iterator[str]:
     """Run the site; give its URL."""
     with Server(("127.0.0.1", 0), Origin) as server:
@@ -69,11 +73,22 @@ def origin() -> Iterator[str]:
         thread.join()
 
 
-@pytest.fixture
-def api(apis: Apis, origin: str) -> Api:
+@pytest.fixture(scope="module")
+def shared_server(
+    server: EmbeddedServer, template: str, tmp_path_factory: pytest.TempPathFactory, origin: str
+) -> Iterator[Api]:
     """Run a server that may fetch from the site."""
     port = origin.rpartition(":")[2]
-    return apis.start(IMAGE_API_ALLOWED_NETWORKS="127.0.0.0/8", IMAGE_API_ALLOWED_PORTS=port)
+    with fresh_database(server, template) as url, ExitStack() as stack:
+        apis = Apis(Workspace(tmp_path_factory.mktemp("adding"), url), stack)
+        yield apis.start(IMAGE_API_ALLOWED_NETWORKS="127.0.0.0/8", IMAGE_API_ALLOWED_PORTS=port)
+
+
+@pytest.fixture
+def api(shared_server: Api) -> Api:
+    """Give that server with an empty catalog."""
+    assert shared_server.client.delete("/images").status_code == 200
+    return shared_server
 
 
 def test_an_image_is_added(api: Api, origin: str) -> None:
