@@ -92,7 +92,7 @@ def take(upload: Upload, limits: Limits, store: Store) -> Image:
     image = inspect_file(upload.path, limits, "decode", sha256=sha256, sha1=sha1, size=size)
     if remark := extension_remark(upload.name, image.type):
         image = image._replace(remarks=(*image.remarks, remark))
-    store.keep(upload.path, image)
+    store.keep(upload.path, image.sha256, image.type)
     return image
 
 

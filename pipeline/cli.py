@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "status": "pipeline.commands.catalog:status",
     "rejects": "pipeline.commands.catalog:rejects",
     "runs": "pipeline.commands.runs:runs",
+    "verify": "pipeline.commands.verify:verify",
     "db": "pipeline.commands.db:db",
 }
 

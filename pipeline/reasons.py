@@ -64,6 +64,8 @@ MEMBER_REASONS: Final = MappingProxyType(
         "decoder-crashed": "The decoder crashed on this image.",
         "decoder-timeout": "The decoder took longer than --timeout allows.",
         "decoder-memory": "The decoder wanted more memory than a worker may have.",
+        # afterwards
+        "deleted": "The image was deleted from the catalog on request.",
         # delivery
         "digest-mismatch": "The file is not the one that its sender's digest names; it was damaged on its way.",
         "store-failed": "The file could not be written.",

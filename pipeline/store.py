@@ -81,11 +81,11 @@ class Store:
                 self._shelve(str(scratch), shelf)
             os.replace(scratch, target)
 
-    def keep(self, scratch: Path, image: Image) -> None:
+    def keep(self, scratch: Path, sha256: bytes, type_: str) -> None:
         """Take a whole file into the store; the scratch file stays the caller's."""
-        shelf = f"{self._static}/{static_path(image.sha256, image.type)}"
+        shelf = f"{self._static}/{static_path(sha256, type_)}"
         with explained(shelf):
-            if _digest(shelf) != image.sha256:
+            if _digest(shelf) != sha256:
                 self._shelve(str(scratch), shelf)
 
     def has(self, sha256: bytes, type_: str) -> bool:

@@ -22,7 +22,7 @@ LAYERS = [
     {"pipeline.catalog", "pipeline.work"},
     {"pipeline.engines", "pipeline.sinks", "pipeline.inbox", "pipeline.moves"},
     {"pipeline.slices", "pipeline.intake", "pipeline.aftercare"},
-    {"pipeline.ingest", "pipeline.report"},
+    {"pipeline.ingest", "pipeline.report", "pipeline.verify"},
     {"pipeline.progress"},
     {"pipeline.commands"},
     {"pipeline.cli"},

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import errors
 
 from pipeline.errors import CatalogError, CatalogUnavailable
-from pipeline.records import Outcome, Record, Verdict
+from pipeline.records import Record, Verdict
 from pipeline.store import local_url
 
 _COLUMNS = (
@@ -16,6 +16,7 @@ _COLUMNS = (
     ("archive_id", "int8"),
     ("member_index", "int4"),
     ("member_name", "text"),
+    ("path", "text"),
     ("sha256", "bytea"),
     ("sha1", "bytea"),
     ("width", "int4"),
@@ -61,8 +62,8 @@ WITH made AS (
 )
 INSERT INTO fresh SELECT id FROM made"""
 _INSERT_SOURCES = """
-INSERT INTO image_source (image_id, archive_id, member_index, member_name, verdict)
-SELECT i.id, n.archive_id, n.member_index, n.member_name,
+INSERT INTO image_source (image_id, archive_id, member_index, member_name, path, verdict)
+SELECT i.id, n.archive_id, n.member_index, n.member_name, n.path,
        CASE WHEN n.ord = min(n.ord) OVER (PARTITION BY n.sha256) AND i.id IN (SELECT id FROM fresh)
             THEN 'stored' ELSE 'duplicate' END
 FROM incoming n JOIN image_info i ON i.sha256 = n.sha256
@@ -123,8 +124,8 @@ def _record(connection: psycopg.Connection, batch: Sequence[Record]) -> None:
     with connection.cursor() as cursor:
         with cursor.copy(_COPY) as copy:
             copy.set_types(_TYPES)
-            for order, (archive_id, outcome, _) in enumerate(batch):
-                copy.write_row(_row(order, archive_id, outcome))
+            for order, record_ in enumerate(batch):
+                copy.write_row(_row(order, record_))
         images = sum(1 for item in batch if item.outcome.image)
         if images:
             cursor.execute(_INSERT_IMAGES)
@@ -138,13 +139,14 @@ def _record(connection: psycopg.Connection, batch: Sequence[Record]) -> None:
             cursor.execute(_INSERT_REFUSALS)
 
 
-def _row(order: int, archive_id: int, outcome: Outcome) -> tuple[object, ...]:
+def _row(order: int, record: Record) -> tuple[object, ...]:
+    archive_id, outcome, file = record
     image = outcome.image
     if image is None:
         verdict = str(outcome.verdict)
         nothing = (None,) * 14
         return (
-            *(order, archive_id, outcome.index, outcome.name, *nothing),
+            *(order, archive_id, outcome.index, outcome.name, None, *nothing),
             *(verdict, outcome.reason, clean(outcome.detail)),
         )
     return (
@@ -152,6 +154,7 @@ def _row(order: int, archive_id: int, outcome: Outcome) -> tuple[object, ...]:
         archive_id,
         outcome.index,
         outcome.name,
+        _path(file, outcome.name),
         image.sha256,
         image.sha1,
         image.width,
@@ -170,6 +173,14 @@ def _row(order: int, archive_id: int, outcome: Outcome) -> tuple[object, ...]:
         None,
         None,
     )
+
+
+def _path(file: str, name: str) -> str | None:
+    """Give a file's path below its archive's folder: empty when it is the member's name, as it mostly is."""
+    if not file:
+        return None
+    path = file.partition("/")[2]
+    return "" if path == name else path
 
 
 def clean(text: str) -> str:

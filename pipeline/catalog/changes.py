@@ -60,6 +60,20 @@ FROM image_info i LEFT JOIN image_source s ON s.image_id = i.id LEFT JOIN archiv
 WHERE i.sha256 = %(digest)s OR i.sha1 = %(digest)s
 GROUP BY i.id ORDER BY i.id"""
 DELETE_IMAGES: LiteralString = "DELETE FROM image_info WHERE sha256 = ANY(%(digests)s)"
+# The account of an archive stays closed: what was a source of the image is a member that was left out.
+STRIKE_OUT: LiteralString = """
+WITH struck AS (
+    INSERT INTO unstored_member (archive_id, member_index, member_name, verdict, reason)
+    SELECT s.archive_id, s.member_index, s.member_name, 'ignored', 'deleted'
+    FROM image_source s JOIN image_info i ON i.id = s.image_id
+    WHERE i.sha256 = ANY(%(digests)s) AND s.archive_id IS NOT NULL
+    ON CONFLICT (archive_id, member_index) DO NOTHING RETURNING archive_id, member_index
+), counted AS (
+    SELECT k.archive_id, count(*) AS n, count(*) FILTER (WHERE s.verdict = 'stored') AS stored
+    FROM struck k JOIN image_source s USING (archive_id, member_index) GROUP BY 1
+)
+UPDATE archive a SET stored = a.stored - c.stored, duplicate = a.duplicate - (c.n - c.stored), ignored = a.ignored + c.n
+FROM counted c WHERE a.id = c.archive_id AND a.state = 'done'"""
 BURY: LiteralString = """
 INSERT INTO deleted_image (sha256) SELECT unnest(%(digests)s::bytea[])
 ON CONFLICT (sha256) DO UPDATE SET number = DEFAULT"""
@@ -129,10 +143,14 @@ def insert_url_source(connection: psycopg.Connection, image: Image, url: str) ->
 
 
 def delete_image(connection: psycopg.Connection, digest: bytes) -> list[DeletedImage]:
-    """Delete the image with a SHA-256, or all with a SHA-1, in a transaction; the caller is `alone`."""
+    """Delete the image with a SHA-256, or all with a SHA-1, in a transaction; the caller is `alone`.
+
+    Members that it came from are `ignored` as `deleted` from then on, so that their archives' balances stay closed.
+    """
     with connection.transaction():
         rows = connection.execute(LOOK_UP, {"digest": digest}).fetchall()
         digests = [bytes(row[0]) for row in rows]
+        connection.execute(STRIKE_OUT, {"digests": digests})
         connection.execute(DELETE_IMAGES, {"digests": digests})
         connection.execute(BURY, {"digests": digests})
     return [DeletedImage(bytes(sha256), type_, count, tuple(names)) for sha256, type_, count, names in rows]
