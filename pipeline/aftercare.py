@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 
 from pipeline.errors import StoreError
 from pipeline.inbox import Delivery, being_written
-from pipeline.moves import move, recover, remove
+from pipeline.moves import move, put_back, remove
 from pipeline.records import ArchiveResult, ArchiveVerdict
 from pipeline.settings import Settings
 
@@ -26,17 +26,11 @@ class Aftercare:
     """
 
     settings: Settings
-    _deliveries: dict[Path, Delivery] = field(default_factory=dict)
+    deliveries: InitVar[Iterable[Delivery]]
+    _deliveries: dict[Path, Delivery] = field(init=False)
 
-    def expect(self, deliveries: Iterable[Delivery]) -> None:
-        """Hear of a run's deliveries before it begins."""
+    def __post_init__(self, deliveries: Iterable[Delivery]) -> None:
         self._deliveries = {delivery.path: delivery for delivery in deliveries}
-
-    def recover(self, roots: Iterable[Path]) -> None:
-        """Put back what a killed run was about to delete, so that it is found again."""
-        if self.settings.after == "delete":
-            for root in roots:
-                recover(root)
 
     def settle(self, result: ArchiveResult) -> None:
         """Move or delete an archive's file; raises `StoreError` when that is not possible."""
@@ -64,6 +58,13 @@ class Aftercare:
             move(delivery.path, self.settings.processed_folder / _relative(delivery), delivery.file)
         elif verdict is ArchiveVerdict.REJECTED and self.settings.after == "move":
             move(delivery.path, self.settings.failed_folder / _relative(delivery), delivery.file)
+
+
+def recover(settings: Settings, roots: Iterable[Path]) -> None:
+    """Put back what a killed run was about to delete, so that it is found again."""
+    if settings.after == "delete":
+        for root in roots:
+            put_back(root)
 
 
 def _relative(delivery: Delivery) -> str:

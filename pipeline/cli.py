@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from pipeline.errors import PipelineError, SettingsError
+from pipeline.errors import STOPPED, PipelineError, SettingsError
 
 COMMANDS: Final = {
     "ingest": "pipeline.commands.ingest:ingest",
@@ -45,7 +45,7 @@ def cli() -> None:
     """Turn zips of images into a checked, de-duplicated catalog in Postgres.
 
     Exit codes: 0 everything was delivered (refused images are normal); 1 something could not be delivered,
-    or an archive was refused whole; 2 wrong usage.
+    or an archive was refused whole; 2 wrong usage; 3 the time of --time-limit was up.
     """
 
 
@@ -57,7 +57,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped. Nothing is lost: run the same command again to go on.", err=True)
+        click.echo(STOPPED, err=True)
         sys.exit(1)
     except SettingsError as error:
         click.echo(f"Error: {error}", err=True)

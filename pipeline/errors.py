@@ -19,6 +19,9 @@ are caught where the verdict is made. A class's docstring is its default message
 
 from __future__ import annotations
 
+STOPPED = "Stopped. Nothing is lost: run the same command again to go on."
+"""What people read when they, or the system, stop a program."""
+
 
 class PipelineError(Exception):
     """Something went wrong in the pipeline."""

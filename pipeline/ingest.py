@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from pipeline.batches import batched
+from pipeline.brake import Brake
 from pipeline.engines.interface import Done, Engine
 from pipeline.errors import ArchiveError
+from pipeline.flow import End, conclude, size, weight
 from pipeline.inbox import Delivery
 from pipeline.intake import Intake, Opened
 from pipeline.records import (
@@ -47,13 +49,6 @@ class Progress(Protocol):
         """Hear of an image that the sink refused."""
 
 
-class End(NamedTuple):
-    """Marks in the flow that all records of an archive came before; `error` when it ended early."""
-
-    entry: Entry
-    error: ArchiveError | None
-
-
 @dataclass(slots=True)
 class Ingest:
     """One run over one sink and one engine."""
@@ -63,10 +58,12 @@ class Ingest:
     store: Store
     settings: Settings
     progress: Progress
+    brake: Brake
     _entries: dict[int, Entry] = field(default_factory=dict)
     _errors: dict[int, ArchiveError] = field(default_factory=dict)
     _results: deque[ArchiveResult] = field(default_factory=deque)
     _closing: deque[tuple[list[End], Future[list[Closing]]]] = field(default_factory=deque)
+    _flying: int = 0
 
     def run(self, deliveries: Iterable[Delivery]) -> Iterator[ArchiveResult]:
         """Yield each delivery's result once it is final; raises `SinkUnavailable` and `StoreError`.
@@ -74,9 +71,9 @@ class Ingest:
         Copies of an archive that is being worked on wait for the next pass, which finds it done.
         """
         while True:
-            intake = Intake(self.sink, self.settings, self.store.free_bytes)
+            intake = Intake(self.sink, self.settings, self.store.free_bytes, self.brake)
             flow = self._flow(self.engine.run(self._slices(intake, deliveries)))
-            for batch in batched(flow, self.settings.batch_size, self.settings.batch_bytes, _weight):
+            for batch in batched(flow, self.settings.batch_size, self.settings.batch_bytes, weight):
                 self._deliver(batch)
                 self._settle()
                 yield from self._drain()
@@ -96,11 +93,23 @@ class Ingest:
             entry = item.entry
             self._entries[entry.id] = entry
             self.progress.opened(entry)
-            if intake.enough_space(entry.archive):
-                yield from self._sliced(item)
+            if self.brake.check():
+                item.zip.close()
+                yield from self._stop(entry, ArchiveError(self.brake.reason))
+            elif intake.enough_space(entry.archive):
+                yield from self._braked(self._sliced(item))
             else:
                 item.zip.close()
                 yield from self._stop(entry, ArchiveError("disk-space", "free some and run again"))
+
+    def _braked(self, slices: Iterator[Slice]) -> Iterator[Slice]:
+        """Let an archive's slices through until the brake is pulled; the last one then says so."""
+        for slice_ in slices:
+            self._flying += size(slice_)
+            yield slice_
+            if not slice_.last and self.brake.check(self._flying):
+                yield from self._stop(self._entries[slice_.archive_id], ArchiveError(self.brake.reason))
+                return
 
     def _sliced(self, opened: Opened) -> Iterator[Slice]:
         entry = opened.entry
@@ -124,6 +133,7 @@ class Ingest:
 
     def _flow(self, done: Iterable[Done]) -> Iterator[Record | End]:
         for slice_, outcomes, error in done:
+            self._flying -= size(slice_)
             entry = self._entries[slice_.archive_id]
             if error:
                 self._errors.setdefault(entry.id, error)
@@ -143,7 +153,12 @@ class Ingest:
         if not ends:
             return
         self.store.flush()
-        self._closing.append((ends, self.sink.finish([end.entry for end in ends])))
+        whole = [end for end in ends if not end.error]
+        early = [end for end in ends if end.error]
+        if whole:
+            self._closing.append((whole, self.sink.finish([end.entry for end in whole])))
+        if early:
+            self._closing.append((early, self.sink.leave([end.entry for end in early])))
 
     def _settle(self, *, wait: bool = False) -> None:
         """Take what the sink has closed meanwhile, in order; `wait` for the first of it."""
@@ -158,7 +173,7 @@ class Ingest:
         self._hear_refusals()
 
     def _close(self, end: End, closing: Closing) -> None:
-        result = _result(end, closing)
+        result = conclude(end, closing)
         if result.verdict is ArchiveVerdict.FAILED:
             self.sink.refuse(end.entry.archive.file, end.entry.archive.digest, result)
         self._results.append(result)
@@ -171,22 +186,3 @@ class Ingest:
     def _drain(self) -> Iterator[ArchiveResult]:
         while self._results:
             yield self._results.popleft()
-
-
-def _weight(item: Record | End) -> int:
-    if isinstance(item, End) or item.outcome.image is None:
-        return 0
-    return item.outcome.image.byte_size
-
-
-def _result(end: End, closing: Closing) -> ArchiveResult:
-    name, path, balance = end.entry.archive.name, end.entry.archive.path, closing.balance
-    if closing.differs:
-        return ArchiveResult(name, ArchiveVerdict.FAILED, "ledger-differs", closing.differs, balance, path)
-    if balance.closed and end.error is None and not balance.failed:
-        return ArchiveResult(name, ArchiveVerdict.DONE, balance=balance, path=path)
-    accounted = balance.stored + balance.duplicate + balance.rejected + balance.ignored
-    missing = end.entry.archive.members - accounted
-    balance = replace(balance, members=end.entry.archive.members, failed=missing)
-    error = end.error or ArchiveError("unbalanced", f"{missing} members are not delivered")
-    return ArchiveResult(name, ArchiveVerdict.FAILED, error.reason, error.detail, balance, path)

@@ -11,8 +11,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from pipeline.archives import ZipArchive, folder_name
+from pipeline.brake import Brake
 from pipeline.errors import ArchiveError
 from pipeline.inbox import Delivery, being_written, changed
+from pipeline.reasons import PAUSES
 from pipeline.records import Archive, ArchiveResult, ArchiveVerdict, Entry, State
 from pipeline.settings import Settings
 from pipeline.sinks.interface import Sink
@@ -39,6 +41,7 @@ class Intake:
     sink: Sink
     settings: Settings
     free_bytes: Callable[[], int]
+    brake: Brake
     deferred: list[Delivery] = field(default_factory=list)
     _digests: set[bytes] = field(default_factory=set)
 
@@ -46,6 +49,9 @@ class Intake:
         """Yield each delivery as an open archive, or as the result that it has without being opened."""
         source = iter(deliveries)
         while chunk := list(islice(source, CHUNK)):
+            if self.brake.check():
+                yield from (refusal(delivery, ArchiveError(self.brake.reason)) for delivery in chunk)
+                continue
             known = self.sink.known([delivery.file for delivery in chunk])
             checked: list[tuple[Delivery, Archive, ZipArchive]] = []
             for delivery in chunk:
@@ -81,7 +87,7 @@ class Intake:
             self._digests.discard(archive.digest)
             zip_.close()
             if entry.state is State.DONE:
-                return _known(delivery)
+                return _known(delivery, "another delivery of it was processed")
             return ArchiveResult(archive.name, ArchiveVerdict.WAITING, "claimed", path=delivery.path)
         return Opened(entry, zip_)
 
@@ -119,6 +125,7 @@ def describe(delivery: Delivery, zip_: ZipArchive) -> Archive:
 def refusal(delivery: Delivery, error: ArchiveError) -> ArchiveResult:
     """Give the result of an archive that preflight refused."""
     verdict = {
+        **dict.fromkeys(PAUSES, ArchiveVerdict.WAITING),
         "still-written": ArchiveVerdict.WAITING,
         "gone": ArchiveVerdict.WAITING,
         "vanished": ArchiveVerdict.FAILED,
@@ -127,8 +134,8 @@ def refusal(delivery: Delivery, error: ArchiveError) -> ArchiveResult:
     return ArchiveResult(delivery.file.name, verdict, error.reason, error.detail, path=delivery.path)
 
 
-def _known(delivery: Delivery) -> ArchiveResult:
-    return ArchiveResult(delivery.file.name, ArchiveVerdict.KNOWN, "already-done", path=delivery.path)
+def _known(delivery: Delivery, detail: str = "") -> ArchiveResult:
+    return ArchiveResult(delivery.file.name, ArchiveVerdict.KNOWN, "already-done", detail, path=delivery.path)
 
 
 def _still_growing(delivery: Delivery) -> bool:

@@ -69,7 +69,7 @@ def remove(path: Path, expected: FileIdentity) -> bool:
     raise AssertionError("there is always another name")  # pragma: no cover
 
 
-def recover(root: Path) -> None:
+def put_back(root: Path) -> None:
     """Put back what a run that was killed while it removed files had set aside."""
     for folder, folders, _ in os.walk(root):
         if LEAVING in folders:

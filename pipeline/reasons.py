@@ -22,6 +22,10 @@ ARCHIVE_REASONS: Final = MappingProxyType(
         "gone": "The file was taken away before it was read, perhaps by another run.",
         "still-written": "The file is still being written; the next run takes it.",
         "claimed": "Another run is working on this archive.",
+        "time-limit": "The run reached its --time-limit; the next run goes on.",
+        "max-errors": "More went wrong than --max-errors bears; see what, then run again.",
+        "low-disk": "The disk has less free space than --reserve keeps; free some and run again.",
+        "stopping": "The run was asked to stop; the next run goes on.",
         "already-done": "This archive was processed before.",
         "interrupted": "The run stopped before the archive was finished; the next run goes on.",
         "unbalanced": "The recorded verdicts do not add up to the number of members.",
@@ -75,6 +79,9 @@ MEMBER_REASONS: Final = MappingProxyType(
 
 DAMAGE: Final = frozenset({"bad-crc", "bad-stream", "size-mismatch", "member-truncated", "header-mismatch"})
 """Reasons that a good copy of the same archive may cure."""
+
+PAUSES: Final = frozenset({"time-limit", "max-errors", "low-disk", "stopping"})
+"""Reasons for which a run stops before its end; what it leaves waits for the next one."""
 
 
 def sentence(reason: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,9 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.errors import StoreError
+from pipeline.errors import STOPPED
 from pipeline.history import Ending, Run, RunState
+from pipeline.reasons import sentence
 from pipeline.records import ArchiveResult, ArchiveVerdict, Balance, Entry, Outcome, Recorded, Verdict
+from pipeline.textfile import write_text
 
 SHOWN = 20
 """Refused members kept for the table at the end; all of them are in the catalog."""
@@ -38,6 +38,8 @@ class Report:
     archives: list[ArchiveResult] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     refused: list[Refused] = field(default_factory=list)
+    errors: int = 0
+    stopped: str = ""
     warnings: list[str] = field(default_factory=list)
     bytes: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -49,6 +51,7 @@ class Report:
                 self.bytes += outcome.image.byte_size
             elif outcome.verdict:
                 self.reasons[outcome.reason] += 1
+                self.errors += outcome.verdict is not Verdict.IGNORED
                 if outcome.verdict is not Verdict.IGNORED and len(self.refused) < SHOWN:
                     name = entry.archive.name
                     self.refused.append(Refused(name, outcome.name, outcome.reason, outcome.detail))
@@ -60,6 +63,7 @@ class Report:
     def close(self, result: ArchiveResult) -> None:
         """Take an archive's final result."""
         self.archives.append(result)
+        self.errors += result.verdict in {ArchiveVerdict.REJECTED, ArchiveVerdict.FAILED}
 
     @property
     def balance(self) -> Balance:
@@ -76,17 +80,36 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of a run that came to its end: 1 when something was not delivered."""
-        return 0 if self.delivered and not (self.strict and self.balance.rejected) else 1
+        """The exit code of a run that came to its end: 1 when something is wrong, 3 when its time was up."""
+        wrong = self.stopped in {"max-errors", "low-disk"} or (self.strict and self.balance.rejected)
+        if wrong or not self.delivered:
+            return 1
+        return 3 if self.stopped == "time-limit" else 0
 
-    def ending(self, state: RunState, exit_code: int, message: str = "") -> Ending:
-        """Say how the run ended, for the history."""
-        archives = Counter(result.verdict for result in self.archives)
-        return Ending(state, exit_code, archives, self.balance, message)
+    @property
+    def verdicts(self) -> Counter[ArchiveVerdict]:
+        """How many archives got which verdict."""
+        return Counter(result.verdict for result in self.archives)
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken."""
+        return time.monotonic() - self.started
+
+    def ending(self, error: BaseException | None = None) -> Ending:
+        """Say how the run ended: by itself, or by an error or by a request to stop."""
+        if error is None:
+            state = RunState.STOPPED if self.stopped else RunState.FINISHED
+            message = sentence(self.stopped) if self.stopped else ""
+            return Ending(state, self.exit_code, self.verdicts, self.balance, message)
+        if isinstance(error, KeyboardInterrupt):
+            return Ending(RunState.STOPPED, 1, self.verdicts, self.balance, STOPPED)
+        message = str(error) or type(error).__name__
+        return Ending(RunState.FAILED, 1, self.verdicts, self.balance, message)
 
     def as_dict(self) -> dict[str, object]:
         """Give the report as the JSON document that `--report` writes."""
-        seconds = time.monotonic() - self.started
+        seconds = self.seconds
         balance = self.balance
         images = balance.stored + balance.duplicate
         return {
@@ -107,17 +130,9 @@ class Report:
             "images_per_second": round(images / seconds, 1) if seconds else 0.0,
             "bytes": self.bytes,
             "warnings": self.warnings,
+            "stopped": self.stopped,
         }
 
     def write(self, path: Path) -> None:
         """Write the JSON document to a file, whole or not at all; raises `StoreError`."""
-        try:
-            with tempfile.NamedTemporaryFile(
-                "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-            ) as file:
-                json.dump(self.as_dict(), file, indent=2, ensure_ascii=True)
-                file.write("\n")
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except OSError as error:
-            raise StoreError(f"The report {path} cannot be written: {error.strerror}.") from error
+        write_text(path, json.dumps(self.as_dict(), indent=2, ensure_ascii=True) + "\n", "The report")

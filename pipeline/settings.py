@@ -22,7 +22,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything a run is told; `reserve` is the bytes of disk that stay free for everything else."""
+    """Everything a run is told.
+
+    `reserve` is the bytes of disk that stay free for everything else, `time_limit` is in seconds.
+    """
 
     database_url: str | None = None
     data: Path = Path(".data")
@@ -40,6 +43,8 @@ class Settings:
     batch_bytes: int = 64 << 20
     zip_encoding: str | None = None
     reserve: int = 256 << 20
+    max_errors: int | None = None
+    time_limit: float | None = None
     limits: Limits = field(default_factory=Limits)
 
     @property

@@ -147,10 +147,7 @@ class Store:
 
     def free_bytes(self) -> int:
         """Give how many bytes may still be written below both roots."""
-        place = Path(self._extracted)
-        while not place.exists():
-            place = place.parent
-        return shutil.disk_usage(place).free
+        return min(free_bytes(Path(root)) for root in self._roots())
 
     def sweep(self) -> None:
         """Remove temporary files whose process is gone, or that are older than a day."""
@@ -238,6 +235,14 @@ class Store:
         except BaseException:
             _remove(temporary)
             raise
+
+
+def free_bytes(place: Path) -> int:
+    """Give how many bytes may still be written below a folder, which need not be there yet."""
+    place = place.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
 
 
 @contextlib.contextmanager

@@ -104,6 +104,11 @@ class Workspace:
         with psycopg.connect(self.url, row_factory=tuple_row) as connection:
             return connection.execute(sql.encode(), parameters or None).fetchall()
 
+    def execute(self, sql: str) -> None:
+        """Change the database."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.encode())
+
     def catalog(self, tables: Sequence[str] = tuple(CATALOG)) -> dict[str, list[tuple[Any, ...]]]:
         """Give whole tables, comparable between runs."""
         return {table: self.query(CATALOG[table]) for table in tables}

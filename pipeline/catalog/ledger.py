@@ -77,8 +77,8 @@ WITH counted AS (
 )
 UPDATE archive a SET stored = b.stored, duplicate = b.duplicate, rejected = b.rejected, ignored = b.ignored,
     failed = b.failed, damaged = b.damaged,
-    state = CASE WHEN b.total = a.members AND b.failed = 0 THEN 'done' ELSE a.state END,
-    finished_at = CASE WHEN b.total = a.members AND b.failed = 0 THEN now() ELSE a.finished_at END
+    state = CASE WHEN %(close)s AND b.total = a.members AND b.failed = 0 THEN 'done' ELSE a.state END,
+    finished_at = CASE WHEN %(close)s AND b.total = a.members AND b.failed = 0 THEN now() ELSE a.finished_at END
 FROM balance b WHERE b.id = a.id
 RETURNING a.id, a.members, a.stored, a.duplicate, a.rejected, a.ignored, a.failed"""
 _REFUSE = """
@@ -134,12 +134,12 @@ def recorded(connection: psycopg.Connection, archive_id: int, after: int) -> Ite
         yield Recorded(index, bytes(sha256), type_, Verdict(verdict), reason)
 
 
-def finish(connection: psycopg.Connection, ids: Sequence[int]) -> dict[int, Balance]:
-    """Count archives' members, close those whose balance closes, and give the balances by id.
+def finish(connection: psycopg.Connection, ids: Sequence[int], *, close: bool = True) -> dict[int, Balance]:
+    """Count archives' members, close those whose balance closes if wished, and give the balances by id.
 
     An archive with failed members stays open, so that the next run tries them again.
     """
-    asked = {"ids": list(ids), "damage": list(DAMAGE)}
+    asked = {"ids": list(ids), "damage": list(DAMAGE), "close": close}
     return {row[0]: Balance(*row[1:]) for row in connection.execute(_FINISH, asked)}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import click
 
@@ -13,10 +12,8 @@ from pipeline.records import ArchiveVerdict
 from pipeline.report import Report
 
 
-def close(report: Report, path: Path | None) -> None:
-    """Print a run's account, and write it to `path` as JSON when one is given."""
-    if path:
-        report.write(path)
+def close(report: Report) -> None:
+    """Print a run's account."""
     verdicts = [result.verdict for result in report.archives]
     known = verdicts.count(ArchiveVerdict.KNOWN)
     if not verdicts:
@@ -30,6 +27,8 @@ def close(report: Report, path: Path | None) -> None:
     parts = [f"{verdicts.count(verdict):,} {verdict}" for verdict in ArchiveVerdict if verdict in verdicts]
     click.echo(f"Archives: {', '.join(parts)}.")
     click.echo(f"Balance:  {balance_line(report.balance)}.")
+    if report.stopped:
+        click.echo(f"Stopped before the end ({report.stopped}): {sentence(report.stopped)}")
     click.echo(f"Took {account['seconds']:.1f} s, {account['images_per_second']:,.0f} images/s.")
 
 

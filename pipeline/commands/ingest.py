@@ -9,7 +9,7 @@ import click
 
 from pipeline.commands.options import make_settings
 from pipeline.commands.run_options import run_options
-from pipeline.commands.running import Wishes, run, stopping_on_sigterm
+from pipeline.commands.running import Order, Wishes, find, run, spoken, stopping_on_sigterm
 
 
 @click.command()
@@ -25,5 +25,5 @@ def ingest(paths: tuple[Path, ...], plan: bool, **values: Any) -> int:
         from pipeline.commands.plan import plan as judge  # noqa: PLC0415 - starting is quick
 
         return judge(settings, paths, wishes.report)
-    with stopping_on_sigterm():
-        return run(settings, wishes, paths)
+    with stopping_on_sigterm(), spoken(wishes):
+        return run(Order(settings, wishes, find(settings, paths)))

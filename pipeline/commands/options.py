@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -35,6 +36,28 @@ class ByteSize(click.ParamType[int, str | int]):
         if size < 1:
             self.fail(f"{value!r} is not a size; write for example 500M or 64GiB", param, ctx)
         return size
+
+
+class Duration(click.ParamType[float, str | float]):
+    """A time in seconds, with optional units: 90, 45s, 50m, 1h30m."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a duration; fails on what is not a positive one."""
+        if isinstance(value, int | float):
+            return value
+        parts = re.fullmatch(
+            r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m(?:in)?)?(?:([\d.]+)s?)?", value.strip()
+        )
+        try:
+            numbers = [float(part or 0) for part in parts.groups()] if parts else []
+        except ValueError:
+            numbers = []
+        seconds = sum(number * unit for number, unit in zip(numbers, (86400, 3600, 60, 1), strict=False))
+        if not 0 < seconds < float("inf"):
+            self.fail(f"{value!r} is not a duration; write for example 90s, 50m or 1h30m", param, ctx)
+        return seconds
 
 
 def option(name: str, env: str, **attributes: Any) -> Callable[[Command], Command]:

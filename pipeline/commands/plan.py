@@ -32,7 +32,7 @@ def plan(settings: Settings, paths: Sequence[Path], path: Path | None) -> int:
     if path:
         report.write(path)
     if not report.archives:
-        close(report, None)
+        close(report)
     bad = {ArchiveVerdict.REJECTED, ArchiveVerdict.FAILED}
     return 1 if any(result.verdict in bad for result in report.archives) else 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import ByteSize, Command, database_options, group, option
+from pipeline.commands.options import ByteSize, Command, Duration, database_options, group, option
 from pipeline.settings import Limits, Settings
 
 _DEFAULT, _LIMITS = Settings(), Limits()
@@ -165,6 +165,20 @@ limit_options = group(
         help="Memory one worker may have.",
     ),
     option(
+        "--time-limit",
+        "PIPELINE_TIME_LIMIT",
+        type=Duration(),
+        default=None,
+        help="Stop taking work after this long, such as 50m, and exit with 3.",
+    ),
+    option(
+        "--max-errors",
+        "PIPELINE_MAX_ERRORS",
+        type=click.IntRange(0),
+        default=None,
+        help="Stop when more members and archives than this are refused or fail.",
+    ),
+    option(
         "--reserve",
         "PIPELINE_RESERVE",
         type=ByteSize(),
@@ -180,6 +194,20 @@ account_options = group(
         type=click.Path(path_type=Path, dir_okay=False),
         default=None,
         help="Write the account of the run to this file, as JSON.",
+    ),
+    option(
+        "--metrics-file",
+        "PIPELINE_METRICS_FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=None,
+        help="Write metrics of the run to this file, for Prometheus; also when it fails.",
+    ),
+    option(
+        "--log-format",
+        "PIPELINE_LOG_FORMAT",
+        type=click.Choice(["auto", "human", "json"]),
+        default="auto",
+        help="How standard error speaks: auto is for people on a terminal, JSON lines otherwise.",
     ),
     option("--strict", "PIPELINE_STRICT", is_flag=True, help="Exit with 1 if any member is rejected."),
 )

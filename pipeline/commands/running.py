@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.errors import PipelineError, StoreError
-from pipeline.history import Run, RunState
+from pipeline.errors import PipelineError, SettingsError, StoreError
+from pipeline.history import Ending, Run
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from pipeline.brake import Brake
+    from pipeline.inbox import Delivery
+    from pipeline.journal import Journal
+    from pipeline.progress import Display
     from pipeline.report import Report
     from pipeline.sinks.interface import Sink
+    from pipeline.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,66 +31,164 @@ class Wishes:
     """What a run is asked for beyond its settings: how it gives its account."""
 
     report: Path | None = None
+    metrics_file: Path | None = None
     strict: bool = False
+    log_format: str = "auto"
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Pick the wishes from option values by name."""
         return cls(**{entry.name: values[entry.name] for entry in fields(cls) if entry.name in values})
 
+    @property
+    def json(self) -> bool:
+        """Whether the log is for programs: JSON lines, unless people watch."""
+        return self.log_format == "json" or (self.log_format == "auto" and not sys.stderr.isatty())
 
-def run(settings: Settings, wishes: Wishes, paths: Sequence[Path]) -> int:
-    """Take in what lies at `paths`, or in the input folder; print the account and give the exit code."""
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One run to be made; it takes no more work once `asked` to stop."""
+
+    settings: Settings
+    wishes: Wishes
+    deliveries: Sequence[Delivery]
+    command: str = "ingest"
+    asked: Callable[[], bool] = bool
+
+
+def find(settings: Settings, paths: Sequence[Path]) -> list[Delivery]:
+    """Find the deliveries at paths, or in the input folder."""
+    from pipeline.aftercare import recover  # noqa: PLC0415
+    from pipeline.inbox import discover  # noqa: PLC0415
+
+    recover(settings, paths or [settings.input])
+    return list(discover(paths, settings.input))
+
+
+def run(order: Order) -> int:
+    """Take in the deliveries, print the account and give the exit code."""
     from pipeline.aftercare import Aftercare  # noqa: PLC0415
     from pipeline.commands.closing import close  # noqa: PLC0415
     from pipeline.engines import make_engine  # noqa: PLC0415
-    from pipeline.inbox import discover  # noqa: PLC0415
     from pipeline.ingest import Ingest  # noqa: PLC0415
-    from pipeline.progress import Display  # noqa: PLC0415
     from pipeline.report import Report  # noqa: PLC0415
     from pipeline.sinks import open_sink  # noqa: PLC0415
     from pipeline.store import Store  # noqa: PLC0415
     from pipeline.work import Workbench  # noqa: PLC0415
 
-    report = Report(Run("ingest", settings.sink), wishes.strict)
-    aftercare = Aftercare(settings)
-    aftercare.recover(paths or [settings.input])
-    deliveries = list(discover(paths, settings.input))
-    aftercare.expect(deliveries)
+    settings = order.settings
+    report = Report(Run(order.command, settings.sink), order.wishes.strict)
     bench = Workbench(settings.extracted, settings.static, settings.limits, settings.check)
     store = Store(settings.extracted, settings.static)
+    brake, aftercare = _brake(order, report, store), Aftercare(settings, order.deliveries)
     engine = make_engine(settings.engine, bench, settings.workers)
     with (
+        _told(order.wishes, report),
         open_sink(settings) as sink,
         engine,
-        noted(sink, report),
-        Display(report, len(deliveries), sink.activity) as display,
+        _noted(sink, report),
+        _teller(order, report, sink) as teller,
     ):
         store.sweep()
-        for result in Ingest(sink, engine, store, settings, display).run(deliveries):
-            display.closed(result)
-            try:
+        for result in Ingest(sink, engine, store, settings, teller, brake).run(order.deliveries):
+            teller.closed(result)
+            with _warning(teller):
                 aftercare.settle(result)
-            except StoreError as error:
-                display.warned(str(error))
-    close(report, wishes.report)
+        report.stopped = brake.reason
+        for write in _accounts(order.wishes, report, report.ending()):
+            with _warning(teller):
+                write()
+    close(report)
     return report.exit_code
 
 
+def _brake(order: Order, report: Report, store: Store) -> Brake:
+    from pipeline.brake import Brake  # noqa: PLC0415
+    from pipeline.store import free_bytes  # noqa: PLC0415
+
+    settings = order.settings
+    embedded = settings.sink == "postgres" and not settings.database_url
+
+    def free() -> int:
+        return min(store.free_bytes(), free_bytes(settings.data)) if embedded else store.free_bytes()
+
+    return Brake(settings, lambda: report.errors, free, order.asked)
+
+
+def _teller(order: Order, report: Report, sink: Sink) -> Display | Journal:
+    from pipeline.journal import Journal  # noqa: PLC0415
+    from pipeline.progress import Display  # noqa: PLC0415
+
+    if order.wishes.json:
+        return Journal(report)
+    return Display(report, len(order.deliveries), sink.activity)
+
+
+def _accounts(wishes: Wishes, report: Report, ending: Ending) -> Iterator[Callable[[], None]]:
+    """Give what writes the files that a run was asked for."""
+    from pipeline.metrics import write_metrics  # noqa: PLC0415
+
+    if path := wishes.metrics_file:
+        yield lambda: write_metrics(path, report, ending)
+    if wishes.report:
+        yield partial(report.write, wishes.report)
+
+
 @contextlib.contextmanager
-def noted(sink: Sink, report: Report) -> Iterator[None]:
+def _warning(teller: Display | Journal) -> Iterator[None]:
+    """Make trouble with a file a warning: what is delivered is delivered."""
+    try:
+        yield
+    except StoreError as error:
+        teller.warned(str(error))
+
+
+@contextlib.contextmanager
+def _told(wishes: Wishes, report: Report) -> Iterator[None]:
+    """Tell a run's beginning and end to programs; a run that fails still leaves its account."""
+    from pipeline.journal import Journal  # noqa: PLC0415
+
+    journal = Journal(report) if wishes.json else None
+    if journal:
+        journal.began()
+    ending = None
+    try:
+        yield
+    except BaseException as error:
+        ending = report.ending(error)
+        for write in _accounts(wishes, report, ending):
+            with contextlib.suppress(StoreError):
+                write()
+        raise
+    finally:
+        if journal:
+            journal.ended(ending or report.ending())
+
+
+@contextlib.contextmanager
+def _noted(sink: Sink, report: Report) -> Iterator[None]:
     """Note a run in the history: its beginning, and its end however it ends."""
     sink.begin(report.run)
     try:
         yield
     except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt)
-        ending = report.ending(RunState.STOPPED if stopped else RunState.FAILED, 1, str(error))
         # What ended the run matters more than that its end cannot be noted; the history will say that it died.
         with contextlib.suppress(PipelineError):
-            sink.end(report.run, ending)
+            sink.end(report.run, report.ending(error))
         raise
-    sink.end(report.run, report.ending(RunState.FINISHED, report.exit_code))
+    sink.end(report.run, report.ending())
+
+
+@contextlib.contextmanager
+def spoken(wishes: Wishes) -> Iterator[None]:
+    """Let the log alone speak of what ended a run, when it is for programs."""
+    try:
+        yield
+    except (PipelineError, KeyboardInterrupt) as error:
+        if wishes.json and not isinstance(error, SettingsError):
+            raise SystemExit(1) from error
+        raise
 
 
 @contextlib.contextmanager

@@ -63,6 +63,12 @@ class Sink(Protocol):
         does not close stays open; the caller compares `Balance.closed`.
         """
 
+    def leave(self, entries: Sequence[Entry]) -> Future[list[Closing]]:
+        """Leave archives open whose work ended early, for another run to go on with.
+
+        As `finish`, but none is closed, also not one whose balance does: its files were not all looked at.
+        """
+
     def refused(self) -> list[Record]:
         """Take the records that the other side refused, with its verdict, since this was asked last.
 

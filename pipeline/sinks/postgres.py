@@ -127,8 +127,15 @@ class PostgresSink:
 
     def finish(self, entries: Sequence[Entry]) -> Future[list[Closing]]:
         """Close archives and free their claims."""
+        return self._count(entries, close=True)
+
+    def leave(self, entries: Sequence[Entry]) -> Future[list[Closing]]:
+        """Count what is recorded of archives, and free their claims."""
+        return self._count(entries, close=False)
+
+    def _count(self, entries: Sequence[Entry], *, close: bool) -> Future[list[Closing]]:
         ids = [entry.id for entry in entries]
-        balances = self._transact(lambda connection: ledger.finish(connection, ids))
+        balances = self._transact(lambda connection: ledger.finish(connection, ids, close=close))
         self._free({_key(entry.archive) for entry in entries})
         for id_ in ids:
             self._since.pop(id_, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.moves import LEAVING, identity, move, recover, remove
+from pipeline.moves import LEAVING, identity, move, put_back, remove
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_what_a_killed_run_set_aside_comes_back(file: Path) -> None:
     aside = file.parent / LEAVING
     aside.mkdir()
     (aside / "a.zip").write_bytes(b"set aside")
-    recover(file.parent.parent)
+    put_back(file.parent.parent)
     assert sorted(path.name for path in file.parent.iterdir()) == ["a.zip", "a~1.zip"]
     assert file.read_bytes() == b"first"
 

@@ -1,0 +1,77 @@
+"""A run that stops before its end leaves the rest waiting; the next one brings the undisturbed catalog."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bench.sample import encoded, picture
+from tests.workspace import ROOT, Workspace
+
+SAMPLE = ROOT / "images_zip_input" / "sample.zip"
+COUNTS = ("stored", "duplicate", "rejected", "ignored", "failed")
+
+
+def make(path: Path, members: int, bad: int) -> None:
+    """Write an archive of pictures, each `bad`th of them a text."""
+    data = encoded(picture(1, (32, 24)), "JPEG")
+    with zipfile.ZipFile(path, "w") as archive:
+        for index in range(members):
+            content = b"text" if index % bad == 0 else data + str((path.name, index)).encode()
+            archive.writestr(f"{index:04}.jpg", content)
+
+
+@pytest.fixture
+def undisturbed(workspace: Workspace, tmp_path: Path) -> Workspace:
+    """Give a workspace with two archives in its input folder, and nothing done."""
+    make(workspace.input / "a.zip", members=300, bad=70)
+    make(workspace.input / "b.zip", members=100, bad=50)
+    return workspace
+
+
+def test_too_many_errors(undisturbed: Workspace) -> None:
+    """The archive at work keeps what it has, the next waits untouched; both are finished by the next run."""
+    ran = undisturbed.ingest("--max-errors", "0", "--engine", "serial", "--batch-size", "10")
+    assert ran.code == 1
+    assert ran.report["stopped"] == "max-errors"
+    assert ran.verdict("a.zip") == ("waiting", "max-errors")
+    assert ran.verdict("b.zip") == ("waiting", "max-errors")
+    balance = ran.report["balance"]
+    assert 0 < balance["members"] < 300
+    assert balance["members"] == sum(balance[count] for count in COUNTS)
+    assert undisturbed.query("SELECT count(*) FROM archive WHERE state = 'done'") == [(0,)]
+    again = undisturbed.ingest()
+    assert again.code == 0
+    assert (again.verdict("a.zip"), again.verdict("b.zip")) == (("done", ""), ("done", ""))
+    assert again.report["balance"]["members"] == 400
+    assert again.report["balance"]["stored"] == 393
+    assert undisturbed.query("SELECT count(*) FROM image_source") == [(393,)]
+
+
+def test_time_is_up(undisturbed: Workspace) -> None:
+    """A run whose time is up exits with 3, says so, and moves nothing."""
+    ran = undisturbed.ingest("--time-limit", "1ms", "--after", "move")
+    assert ran.code == 2, "there are no milliseconds"
+    ran = undisturbed.ingest("--time-limit", "0.001", "--after", "move")
+    assert ran.code == 3
+    assert "next run goes on" in ran.out
+    assert {archive["verdict"] for archive in ran.report["archives"]} == {"waiting"}
+    assert len(list(undisturbed.input.iterdir())) == 2
+    assert undisturbed.ingest("--time-limit", "1h30m", "--after", "move").code == 0
+    assert list(undisturbed.input.iterdir()) == []
+
+
+def test_a_stop_does_not_trust_what_was_not_looked_at(workspace: Workspace) -> None:
+    """An interrupted archive whose rows are all there is not done before its files are checked."""
+    shutil.copy2(SAMPLE, workspace.input)
+    assert workspace.ingest().code == 0
+    workspace.execute("UPDATE archive SET state = 'running'")
+    victim = next(path for path in workspace.static.rglob("*.jpg"))
+    victim.write_bytes(b"torn")
+    assert workspace.ingest("--reserve", "1000000G").verdict("sample.zip")[0] in {"failed", "waiting"}
+    assert workspace.query("SELECT count(*) FROM archive WHERE state = 'done'") == [(0,)]
+    assert workspace.ingest().verdict("sample.zip") == ("done", "")
+    assert victim.read_bytes() != b"torn"
