@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -53,9 +54,9 @@ class Member(NamedTuple):
 
     `index` counts every entry of the directory, folders included. `name` is the original name, decoded,
     without NUL or lone surrogates. `path` is the safe relative POSIX path below the archive's folder.
-    `offset` is where the local header starts in the file, `raw` the name's bytes there.
-    `reason` is set when the directory alone
-    refuses the member, `recorded` when an interrupted run got as far as an image for it.
+    `offset` is where the local header starts in the file, `raw` the name's bytes there, `end` where what belongs to
+    another member or to the directory begins. `reason` is set when the directory alone refuses the member,
+    `recorded` when an interrupted run got as far as an image for it.
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index
@@ -72,6 +73,7 @@ class Member(NamedTuple):
     reason: str = ""
     detail: str = ""
     recorded: Recorded | None = None
+    end: int = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)

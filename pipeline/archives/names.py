@@ -148,7 +148,8 @@ def _safe_folders(folders: tuple[str, ...]) -> str:
     for folder in folders:
         component = _safe_component(folder)
         # A folder must never have the name of a file that was set apart by its index.
-        safe.append(component + "_" if numbered(component) else component)
+        stem, suffix = _stem(component)
+        safe.append(f"{stem}_{suffix}" if numbered(component) else component)
     return "/".join(safe) + "/"
 
 

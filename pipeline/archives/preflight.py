@@ -6,38 +6,24 @@ import hashlib
 import os
 import stat
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from pipeline.archives import names
-from pipeline.archives.directory import (
-    CHUNK,
-    LOCAL_SIZE,
-    Directory,
-    RawEntry,
-    entries,
-    find_directory,
-    read_at,
-)
+from pipeline.archives.directory import CHUNK, LOCAL_SIZE, RawEntry, entries
+from pipeline.archives.ends import Directory, find_directory, read_at
+from pipeline.archives.refusals import is_folder, refusal
 from pipeline.errors import ArchiveError
 from pipeline.records import Member, Verdict
 from pipeline.settings import Limits
 
-STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14
-READABLE: Final = frozenset({STORED, DEFLATED, BZIP2, LZMA})
-METHODS: Final = {
-    1: "shrink", 2: "reduce", 3: "reduce", 4: "reduce", 5: "reduce", 6: "implode", 9: "deflate64", 10: "PKWARE implode",
-    19: "LZ77", 20: "zstd", 93: "zstd", 94: "mp3", 95: "xz", 96: "jpeg", 97: "wavpack", 98: "PPMd",
-}  # fmt: skip
-ENCRYPTED_BITS = 0x1 | 0x40 | 0x2000
-UNIX_MADE = frozenset({3, 16, 19})
-RATIO_FLOOR = 1 << 20
-"""Bytes of output below which a ratio says nothing: flat pictures pack extremely well."""
-ARCHIVE_RATIO_FLOOR = 256 << 20
+ARCHIVE_RATIO_GRACE = 1280 << 10
+"""Bytes added to an archive's before its ratio is judged: flat pictures pack extremely well."""
 
 
 @dataclass(slots=True)
@@ -88,7 +74,7 @@ class ZipArchive:
     def members(self) -> Iterator[Member]:
         """Yield the file members in the directory's order, those refused by it with their verdict."""
         for entry in entries(self._descriptor, self._directory):
-            if not _is_folder(entry):
+            if not is_folder(entry):
                 yield self._member(entry)
 
     def _judge(self) -> _Names:
@@ -100,7 +86,7 @@ class ZipArchive:
             self._check_place(entry)
             starts.append(entry.offset)
             ends.append(entry.offset + LOCAL_SIZE + len(entry.raw) + entry.compressed_size)
-            if _is_folder(entry):
+            if is_folder(entry):
                 continue
             self.count += 1
             if self.count > self._limits.max_members:
@@ -115,7 +101,8 @@ class ZipArchive:
                 while cut > 0 and (folder := hash(key[:cut])) not in folders:
                     folders.add(folder)
                     cut = key.rfind("/", 0, cut)
-        _refuse_overlaps(starts, ends, self._directory.start)
+        order = _refuse_overlaps(starts, ends, self._directory.start)
+        self._starts = starts if isinstance(order, range) else array("Q", (starts[i] for i in order))
         self._check_sums(packed)
         return _Names(_repeated(hashes), folders)
 
@@ -129,7 +116,7 @@ class ZipArchive:
         limits = self._limits
         if self.declared_bytes > limits.max_archive_bytes:
             raise ArchiveError("archive-too-large", f"it unpacks to {self.declared_bytes:,} bytes")
-        if self.declared_bytes > ARCHIVE_RATIO_FLOOR and self.declared_bytes > packed * limits.max_ratio:
+        if self.declared_bytes > (packed + ARCHIVE_RATIO_GRACE) * limits.max_ratio:
             raise ArchiveError("bomb-ratio", f"{packed:,} bytes unpack to {self.declared_bytes:,}")
 
     def _path(self, entry: RawEntry) -> str | None:
@@ -150,8 +137,8 @@ class ZipArchive:
             path = self._set_apart(names.safe_path(components), entry.index)
         except names.NameRefused as refused:
             verdict, reason, detail = Verdict.REJECTED, refused.reason, refused.detail
-        if verdict is None and (refusal := _refusal(entry, self._limits)):
-            verdict, (reason, detail) = Verdict.REJECTED, refusal
+        if verdict is None and (ground := refusal(entry, self._limits)):
+            verdict, (reason, detail) = Verdict.REJECTED, ground
         return Member(
             entry.index,
             name,
@@ -166,7 +153,12 @@ class ZipArchive:
             verdict,
             reason,
             detail,
+            end=self._end(entry.offset),
         )
+
+    def _end(self, offset: int) -> int:
+        place = bisect_right(self._starts, offset)
+        return self._starts[place] if place < len(self._starts) else self._directory.start
 
     def _set_apart(self, path: str, index: int) -> str:
         key = hash(names.collision_key(path))
@@ -197,46 +189,11 @@ def _digest(descriptor: int, directory: Directory, size: int) -> bytes:
     return digest.digest()
 
 
-def _is_folder(entry: RawEntry) -> bool:
-    if entry.size or entry.compressed_size > 2:
-        return False
-    if entry.raw.endswith(b"/") or (entry.raw.endswith(b"\\") and entry.system in names.DOS_MADE):
-        return True
-    return entry.system in UNIX_MADE and stat.S_ISDIR(entry.attributes >> 16)
+def _refuse_overlaps(starts: array[int], ends: array[int], limit: int) -> range | list[int]:
+    """Give the order of members in the file; almost always the directory has it already.
 
-
-def _refusal(  # noqa: PLR0911 - a list of grounds, the first that holds wins
-    entry: RawEntry, limits: Limits
-) -> tuple[str, str] | None:
-    """Give the reason and detail for which a member is refused unread, or None."""
-    if entry.raw.endswith(b"/"):
-        return "special-file", "it is a folder that holds data"
-    if entry.system in UNIX_MADE and (kind := _kind(entry.attributes >> 16)):
-        return kind
-    if entry.flags & ENCRYPTED_BITS or entry.method == 99:
-        return "encrypted", "send it again without a password"
-    if entry.method not in READABLE:
-        return "unsupported-method", f"method {entry.method} ({METHODS.get(entry.method, 'unknown')})"
-    if entry.size > limits.max_member_bytes:
-        return "member-too-large", f"it declares {entry.size:,} bytes"
-    if entry.size > RATIO_FLOOR and entry.size > entry.compressed_size * limits.max_ratio:
-        return "member-ratio", f"{entry.compressed_size:,} bytes unpack to {entry.size:,}"
-    if entry.method == STORED and entry.size != entry.compressed_size:
-        return "size-mismatch", f"stored {entry.compressed_size:,} bytes declare {entry.size:,}"
-    return None
-
-
-def _kind(mode: int) -> tuple[str, str] | None:
-    kind = stat.S_IFMT(mode)
-    if kind == stat.S_IFLNK:
-        return "symlink", "it is a link, not a file"
-    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-        return "special-file", f"its kind is {stat.filemode(mode)[0]!r}"
-    return None
-
-
-def _refuse_overlaps(starts: array[int], ends: array[int], limit: int) -> None:
-    """Raise `ArchiveError` where members share bytes; almost always the directory is in order already."""
+    Raises `ArchiveError` where members share bytes.
+    """
     order: range | list[int] = range(len(starts))
     if any(starts[i] < starts[i - 1] for i in order[1:]):
         order = sorted(order, key=starts.__getitem__)
@@ -247,6 +204,7 @@ def _refuse_overlaps(starts: array[int], ends: array[int], limit: int) -> None:
         reached = ends[i]
     if reached > limit:
         raise ArchiveError("overlap", "the last member runs into the directory")
+    return order
 
 
 def _repeated(hashes: array[int]) -> frozenset[int]:

@@ -16,8 +16,9 @@ from typing import Protocol, Self, cast
 
 from isal import isal_zlib
 
-from pipeline.archives.directory import LOCAL, LOCAL_SIZE, MAX32, extra_field
-from pipeline.archives.preflight import BZIP2, DEFLATED, ENCRYPTED_BITS, STORED
+from pipeline.archives.directory import LOCAL_SIZE, extra_field
+from pipeline.archives.ends import LOCAL, MAX32
+from pipeline.archives.refusals import BZIP2, DEFLATED, ENCRYPTED_BITS, STORED
 from pipeline.errors import ArchiveError, MemberError
 from pipeline.records import Member
 from pipeline.settings import Limits
@@ -38,8 +39,6 @@ class _Decompressor(Protocol):
 
     @property
     def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
 
 
 class MemberReader:
@@ -120,6 +119,8 @@ class MemberReader:
         begin = start + name_size + extra_size
         if begin + member.compressed_size > len(self._view):
             raise MemberError("member-truncated", "its data runs over the end of the file")
+        if begin + member.compressed_size > member.end:
+            raise MemberError("header-mismatch", "its own header makes its data run into what follows")
         if bytes(self._view[start : start + name_size]) != member.raw:
             raise MemberError("header-mismatch", "its own header has another name")
         if method != member.method or (flags ^ member.flags) & ENCRYPTED_BITS:
@@ -151,15 +152,14 @@ def _inflate(packed: memoryview, member: Member) -> bytes:
         raise MemberError("bad-stream", str(error)) from error
     if len(data) > member.size:
         raise MemberError("size-mismatch", f"it declares {member.size:,} bytes and has more")
-    _check_end(inflater, member)
+    _check_end(inflater)
     return data
 
 
-def _check_end(decompressor: _Decompressor, member: Member) -> None:
+def _check_end(decompressor: _Decompressor) -> None:
+    """Refuse a stream that does not end; bytes between its end and the next member are nobody's, and are let be."""
     if not decompressor.eof:
         raise MemberError("bad-stream", "its compressed data ends too early")
-    if decompressor.unused_data:
-        raise MemberError("size-mismatch", f"its data goes on behind the {member.size:,} bytes it declares")
 
 
 def _pieces(packed: memoryview, member: Member) -> Iterator[bytes | memoryview]:
@@ -194,7 +194,7 @@ def _inflated(packed: memoryview, member: Member) -> Iterator[bytes]:
     while not inflater.eof and left > 0 and (piece := inflater.decompress(b"", min(OUTPUT_CHUNK, left))):
         left -= len(piece)
         yield piece
-    _check_end(inflater, member)
+    _check_end(inflater)
 
 
 def _decompressed(
@@ -204,8 +204,11 @@ def _decompressed(
     *,
     ends: bool,
 ) -> Iterator[bytes]:
-    """Decompress with a decompressor of the standard library; `ends` when the stream has an end of its own."""
-    left = member.size + 1
+    """Decompress with a decompressor of the standard library; `ends` when the stream has an end of its own.
+
+    One that has none goes on for as long as it is asked, so that it must not be asked for more.
+    """
+    left = member.size + ends
     place = 0
     while left > 0 and not decompressor.eof:
         data: bytes | memoryview = b""
@@ -218,8 +221,8 @@ def _decompressed(
         left -= len(piece)
         if piece:
             yield piece
-    if left > 0 and (ends or decompressor.eof):
-        _check_end(decompressor, member)
+    if ends and left > 0:
+        _check_end(decompressor)
 
 
 def _lzma(packed: memoryview, member: Member) -> tuple[lzma.LZMADecompressor, memoryview]:
