@@ -12,6 +12,7 @@ from pipeline.errors import STOPPED, PipelineError, SettingsError
 
 COMMANDS: Final = {
     "ingest": "pipeline.commands.ingest:ingest",
+    "watch": "pipeline.commands.watch:watch",
     "status": "pipeline.commands.catalog:status",
     "rejects": "pipeline.commands.catalog:rejects",
     "runs": "pipeline.commands.runs:runs",

@@ -28,7 +28,10 @@ class Delivery:
 
 
 def discover(paths: Sequence[Path], root: Path) -> Iterator[Delivery]:
-    """Yield the archives among `paths`, folders searched in order of names; hidden files are passed over."""
+    """Yield the archives among `paths`, folders searched in order of names; hidden files are passed over.
+
+    Raises `OSError` when a folder that is asked for cannot be read.
+    """
     for path in paths or [root]:
         if path.is_dir():
             yield from _search(path, path)
@@ -37,8 +40,15 @@ def discover(paths: Sequence[Path], root: Path) -> Iterator[Delivery]:
 
 
 def _search(folder: Path, root: Path) -> Iterator[Delivery]:
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        if folder == root:
+            raise
+        # It gets the verdict of a file that cannot be read, so that nobody takes it for empty.
+        yield _delivery(folder, root)
+        return
     for entry in found:
         if entry.name.startswith("."):
             continue

@@ -111,7 +111,7 @@ def preflight(delivery: Delivery, settings: Settings) -> ZipArchive:
     except ArchiveError as error:
         if error.reason == "vanished" and not os.path.lexists(delivery.path):
             raise ArchiveError("gone") from error
-        if error.reason in UNFINISHED and _still_growing(delivery):
+        if error.reason in UNFINISHED and _still_growing(delivery, settings.settle or 0.0):
             raise ArchiveError("still-written", "it changed while it was looked at") from error
         raise
 
@@ -138,9 +138,15 @@ def _known(delivery: Delivery, detail: str = "") -> ArchiveResult:
     return ArchiveResult(delivery.file.name, ArchiveVerdict.KNOWN, "already-done", detail, path=delivery.path)
 
 
-def _still_growing(delivery: Delivery) -> bool:
-    """Watch a file that looks cut and was written just now for a moment."""
-    if abs(time.time() - delivery.file.mtime_ns / 1e9) > JUST_NOW:
+def _still_growing(delivery: Delivery, settle: float) -> bool:
+    """Take a file that looks cut for unfinished while it is young; watch one written just now for a moment.
+
+    A time in the future, from a clock that was set, counts by its distance.
+    """
+    age = abs(time.time() - delivery.file.mtime_ns / 1e9)
+    if age < settle:
+        return True
+    if age > JUST_NOW:
         return False
     time.sleep(SETTLING)
     return changed(delivery)

@@ -37,7 +37,7 @@ class Journal:
         """Tell the beginning of the run."""
         run = self._report.run
         about = {"command": run.command, "sink": run.sink, "host": run.host, "pid": run.pid}
-        self.say("info", "run-started", about)
+        self._say("info", "run-started", about)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -69,7 +69,7 @@ class Journal:
         self._report.close(result)
         if result.verdict is ArchiveVerdict.KNOWN and not result.detail:
             return
-        self.say(
+        self._say(
             LEVELS.get(result.verdict, "info"),
             "archive",
             {
@@ -84,11 +84,11 @@ class Journal:
     def warned(self, message: str) -> None:
         """Tell trouble that does not end the run, and keep it for the account."""
         self._report.warnings.append(message)
-        self.say("warning", "warning", {"message": message})
+        self._say("warning", "warning", {"message": message})
 
     def ended(self, ending: Ending) -> None:
         """Tell the end of the run, with its balance."""
-        self.say(
+        self._say(
             "info" if ending.exit_code == 0 else "error",
             "run-finished",
             {
@@ -101,19 +101,11 @@ class Journal:
             },
         )
 
-    def say(self, level: str, event: str, more: Mapping[str, object]) -> None:
-        """Write one event."""
-        head = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "level": level,
-            "event": event,
-            "run": str(self._report.run.id),
-        }
-        sys.stderr.write(json.dumps(head | dict(more)) + "\n")
-        sys.stderr.flush()
+    def _say(self, level: str, event: str, more: Mapping[str, object]) -> None:
+        say(level, event, {"run": str(self._report.run.id), **more})
 
     def _member(self, entry: Entry, outcome: Outcome) -> None:
-        self.say(
+        self._say(
             "warning",
             "member",
             {
@@ -125,3 +117,10 @@ class Journal:
                 "detail": outcome.detail,
             },
         )
+
+
+def say(level: str, event: str, more: Mapping[str, object]) -> None:
+    """Write one event."""
+    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    sys.stderr.write(json.dumps({"time": time, "level": level, "event": event, **more}) + "\n")
+    sys.stderr.flush()

@@ -24,7 +24,8 @@ class Limits:
 class Settings:
     """Everything a run is told.
 
-    `reserve` is the bytes of disk that stay free for everything else, `time_limit` is in seconds.
+    `reserve` is the bytes of disk that stay free for everything else, `time_limit` is in seconds, as is
+    `settle`, for which a file that looks cut must have been left alone before it is judged.
     """
 
     database_url: str | None = None
@@ -43,6 +44,7 @@ class Settings:
     batch_bytes: int = 64 << 20
     zip_encoding: str | None = None
     reserve: int = 256 << 20
+    settle: float | None = None
     max_errors: int | None = None
     time_limit: float | None = None
     limits: Limits = field(default_factory=Limits)

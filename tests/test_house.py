@@ -28,7 +28,7 @@ LAYERS = [
     {"pipeline.removal"},
     {"pipeline.catalog", "pipeline.work"},
     {"pipeline.engines", "pipeline.sinks", "pipeline.inbox", "pipeline.moves"},
-    {"pipeline.slices", "pipeline.flow", "pipeline.intake", "pipeline.aftercare"},
+    {"pipeline.slices", "pipeline.flow", "pipeline.intake", "pipeline.aftercare", "pipeline.lookout"},
     {"pipeline.ingest", "pipeline.report", "pipeline.verify"},
     {"pipeline.progress", "pipeline.journal", "pipeline.metrics"},
     {"pipeline.commands"},

@@ -26,4 +26,4 @@ def ingest(paths: tuple[Path, ...], plan: bool, **values: Any) -> int:
 
         return judge(settings, paths, wishes.report)
     with stopping_on_sigterm(), spoken(wishes):
-        return run(Order(settings, wishes, find(settings, paths)))
+        return run(Order(settings, wishes, find(settings, paths))).exit_code

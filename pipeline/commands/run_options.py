@@ -165,6 +165,13 @@ limit_options = group(
         help="Memory one worker may have.",
     ),
     option(
+        "--settle",
+        "PIPELINE_SETTLE",
+        type=Duration(),
+        default=None,
+        help="A zip that looks cut waits until it was left alone this long.  [default: watch 10s, else 0]",
+    ),
+    option(
         "--time-limit",
         "PIPELINE_TIME_LIMIT",
         type=Duration(),

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.errors import PipelineError, SettingsError, StoreError
+import click
+
+from pipeline.errors import STOPPED, PipelineError, SettingsError, StoreError
 from pipeline.history import Ending, Run
 from pipeline.settings import Settings
 
@@ -62,12 +64,15 @@ def find(settings: Settings, paths: Sequence[Path]) -> list[Delivery]:
     from pipeline.aftercare import recover  # noqa: PLC0415
     from pipeline.inbox import discover  # noqa: PLC0415
 
-    recover(settings, paths or [settings.input])
-    return list(discover(paths, settings.input))
+    try:
+        recover(settings, paths or [settings.input])
+        return list(discover(paths, settings.input))
+    except OSError as error:
+        raise StoreError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
-def run(order: Order) -> int:
-    """Take in the deliveries, print the account and give the exit code."""
+def run(order: Order) -> Report:
+    """Take in the deliveries, print the account and give it."""
     from pipeline.aftercare import Aftercare  # noqa: PLC0415
     from pipeline.commands.closing import close  # noqa: PLC0415
     from pipeline.engines import make_engine  # noqa: PLC0415
@@ -100,7 +105,7 @@ def run(order: Order) -> int:
             with _warning(teller):
                 write()
     close(report)
-    return report.exit_code
+    return report
 
 
 def _brake(order: Order, report: Report, store: Store) -> Brake:
@@ -182,13 +187,24 @@ def _noted(sink: Sink, report: Report) -> Iterator[None]:
 
 @contextlib.contextmanager
 def spoken(wishes: Wishes) -> Iterator[None]:
-    """Let the log alone speak of what ended a run, when it is for programs."""
+    """Say what ended the program in the log when that is for programs, and exit."""
     try:
         yield
     except (PipelineError, KeyboardInterrupt) as error:
-        if wishes.json and not isinstance(error, SettingsError):
-            raise SystemExit(1) from error
-        raise
+        if not wishes.json:
+            raise
+        complain(wishes, str(error) or STOPPED)
+        raise SystemExit(2 if isinstance(error, SettingsError) else 1) from error
+
+
+def complain(wishes: Wishes, message: str) -> None:
+    """Say an error in the way the log has."""
+    from pipeline.journal import say  # noqa: PLC0415
+
+    if wishes.json:
+        say("error", "error", {"message": message})
+    else:
+        click.echo(f"Error: {message}", err=True)
 
 
 @contextlib.contextmanager
