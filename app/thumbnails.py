@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from PIL import Image as Pillow
 from pipeline.errors import ImageError
 from pipeline.images.dhash import stretched
 from pipeline.images.inspection import opened
-from pipeline.store import TEMPORARY
+from pipeline.temporary import temporary_name
 
 SIDE = 400
 """Pixels of the longer side, at most."""
@@ -36,7 +35,7 @@ def make(source: Path, target: Path, orientation: int | None) -> None:
     `orientation` is EXIF's, 1 to 8. Nothing is left when the image is deleted meanwhile.
     Raises `ImageError` for what cannot be decoded.
     """
-    temporary = target.with_name(f"{TEMPORARY}{os.getpid()}-{target.name}")
+    temporary = target.with_name(temporary_name(target.name))
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         _draw(source, temporary, orientation)

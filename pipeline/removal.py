@@ -10,9 +10,10 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pipeline.store import TEMPORARY, explained, is_stale, static_path
+from pipeline.store import explained, static_path
+from pipeline.temporary import is_stale, is_temporary, temporary_name
 
-ASIDE = "-deleted-"
+ASIDE = "deleted-"
 THUMBNAILS = ".thumbnails"
 _SHELF = re.compile(r"[0-9a-f]{2}")
 _FOLDER = re.compile(r"[^/\0]*-[0-9a-f]{12}")
@@ -66,7 +67,7 @@ def set_aside(static: Path, extracted: Path, folders: Iterable[str]) -> list[Pat
     aside = []
     for root, victims in trees.items():
         with explained(str(root)):
-            place = root / f"{TEMPORARY}{os.getpid()}{ASIDE}{os.urandom(6).hex()}"
+            place = root / temporary_name(f"{ASIDE}{os.urandom(6).hex()}")
             for victim in victims:
                 if victim.is_symlink() or not victim.is_dir():
                     continue
@@ -88,7 +89,7 @@ def sweep(static: Path, extracted: Path) -> None:
     """Remove what programs that were killed had set aside."""
     for root in (static, extracted):
         for name in _names(root):
-            if name.startswith(TEMPORARY) and ASIDE in name and is_stale(f"{root}/{name}"):
+            if is_temporary(name) and f"-{ASIDE}" in name and is_stale(f"{root}/{name}"):
                 shutil.rmtree(root / name, ignore_errors=True)
 
 

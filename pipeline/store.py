@@ -11,17 +11,15 @@ import os
 import shutil
 import stat
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import StoreError
 from pipeline.images.kinds import extension
 from pipeline.records import Image
+from pipeline.temporary import is_stale, is_temporary, temporary_name
 
 COMPARE_CHUNK = 1 << 20
-STALE_SECONDS = 86_400.0
-TEMPORARY = ".pipeline-"
 _NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES})
 
 
@@ -149,13 +147,20 @@ class Store:
         """Give how many bytes may still be written below both roots."""
         return min(free_bytes(Path(root)) for root in self._roots())
 
-    def sweep(self) -> None:
-        """Remove temporary files whose process is gone, or that are older than a day."""
+    def sweep(self) -> bool:
+        """Remove temporary files whose process is gone, or that are older than a day; answers whether others stay.
+
+        A process that was killed just now may take a moment to go.
+        """
+        others = False
         for root in self._roots():
             for folder, _, files in os.walk(root):
-                for name in files:
-                    if name.startswith(TEMPORARY) and is_stale(f"{folder}/{name}"):
-                        _remove(f"{folder}/{name}")
+                for path in (f"{folder}/{name}" for name in files if is_temporary(name)):
+                    if is_stale(path):
+                        _remove(path)
+                    else:
+                        others = True
+        return others
 
     def _places(self, sha256: bytes, type_: str, folder: str, path: str) -> tuple[str, str]:
         shelf = f"{self._static}/{static_path(sha256, type_)}" if self._static else ""
@@ -165,7 +170,7 @@ class Store:
         return [root for root in (self._extracted, self._static) if root]
 
     def _temporary(self, folder: str) -> str:
-        return f"{folder}/{TEMPORARY}{os.getpid()}-{id(self):x}-{next(self._count)}"
+        return f"{folder}/{temporary_name(f'{id(self):x}-{next(self._count)}')}"
 
     def _make(self, folder: str) -> None:
         """Make a folder below a root, refusing to walk through a symbolic link that was planted there."""
@@ -292,19 +297,6 @@ def _digest(path: str) -> bytes:
 def _remove(path: str) -> None:
     with contextlib.suppress(OSError):
         os.unlink(path)
-
-
-def is_stale(path: str) -> bool:
-    """Tell whether a temporary file or folder belongs to nobody any more."""
-    try:
-        age = time.time() - os.lstat(path).st_mtime
-        owner = int(os.path.basename(path).removeprefix(TEMPORARY).split("-")[0])
-        os.kill(owner, 0)
-    except (ProcessLookupError, ValueError):
-        return True
-    except OSError:
-        return False
-    return age > STALE_SECONDS
 
 
 def _sync(root: str) -> None:

@@ -22,6 +22,7 @@ LAYERS = [
         "pipeline.isolation",
         "pipeline.textfile",
         "pipeline.notes",
+        "pipeline.temporary",
     },
     {"pipeline.brake", "pipeline.images", "pipeline.archives", "pipeline.cluster", "pipeline.database"},
     {"pipeline.server", "pipeline.store"},
@@ -49,6 +50,7 @@ CORE_FOR_THE_APP = {
     "pipeline.server",
     "pipeline.settings",
     "pipeline.store",
+    "pipeline.temporary",
 }
 
 

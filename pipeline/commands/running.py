@@ -95,11 +95,13 @@ def run(order: Order) -> Report:
         _noted(sink, report),
         _teller(order, report, sink) as teller,
     ):
-        store.sweep()
+        others = store.sweep()
         for result in Ingest(sink, engine, store, settings, teller, brake).run(order.deliveries):
             teller.closed(result)
             with _warning(teller):
                 aftercare.settle(result)
+        if others:
+            store.sweep()
         report.stopped = brake.reason
         for write in _accounts(order.wishes, report, report.ending()):
             with _warning(teller):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.images.kinds import KINDS
 from pipeline.removal import THUMBNAILS
-from pipeline.store import TEMPORARY, is_stale
+from pipeline.temporary import is_stale
 from pipeline.verify.broom import remove_empty_folders, remove_file
 from pipeline.verify.files import digest_of
 from pipeline.verify.findings import Finding, Kind, Outlook
@@ -20,11 +20,6 @@ SHELF = re.compile(rf"([0-9a-f]{{2}})/([0-9a-f]{{2}})/(\1\2[0-9a-f]{{60}})\.({'|
 """The shape of a path in the store."""
 FOLDER = re.compile(r"[^/]+-[0-9a-f]{12}")
 """The shape of an archive's folder below the extracted tree."""
-
-
-def is_temporary(path: str) -> bool:
-    """Tell temporary files by their names."""
-    return os.path.basename(path).startswith(TEMPORARY)
 
 
 def leftovers(tools: Tools, paths: Sequence[str]) -> list[Finding]:

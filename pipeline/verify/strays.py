@@ -9,6 +9,7 @@ from itertools import islice
 
 from pipeline.catalog import inventory
 from pipeline.store import static_path
+from pipeline.temporary import is_temporary
 from pipeline.verify.broom import idle, settled
 from pipeline.verify.files import names, walk
 from pipeline.verify.findings import Cursor, Finding, Step
@@ -17,7 +18,6 @@ from pipeline.verify.strangers import (
     KEPT,
     SHELF,
     foreign,
-    is_temporary,
     leftovers,
     orphans,
     shelved_by_content,

@@ -11,9 +11,10 @@ from pipeline.catalog import inventory
 from pipeline.catalog.inventory import Folder, Placed
 from pipeline.errors import StoreError
 from pipeline.store import static_path
+from pipeline.temporary import is_temporary
 from pipeline.verify.files import MISSING, State, Wanted, walk
 from pipeline.verify.findings import Cursor, Finding, Kind, Outlook, Step
-from pipeline.verify.strangers import foreign, is_temporary, leftovers, orphans, shelved_by_content
+from pipeline.verify.strangers import foreign, leftovers, orphans, shelved_by_content
 from pipeline.verify.tools import Tools
 
 STAGE = "extracted"

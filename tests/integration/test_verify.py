@@ -20,6 +20,7 @@ from bench.sample import encoded, picture
 from pipeline.catalog.changes import alone, delete_image
 from pipeline.database import connect
 from pipeline.removal import remove_image
+from pipeline.temporary import temporary_name
 from pipeline.verify import Cursor, Hashers, Memory, Places, Tally, Verify
 from tests.workspace import Workspace
 
@@ -162,8 +163,8 @@ def test_orphans_are_removed_and_foreign_files_stay(taken: Workspace) -> None:
         path.write_bytes(b"mine")
     dead = subprocess.Popen(["true"])
     dead.wait()
-    leftover = folder / f".pipeline-{dead.pid}-1-1"
-    living = folder / f".pipeline-{os.getpid()}-1-1"
+    living = folder / temporary_name("1")
+    leftover = folder / living.name.replace(str(os.getpid()), str(dead.pid), 1)
     for path in (leftover, living):
         path.write_bytes(b"half")
     code, findings, _ = verify(taken)
