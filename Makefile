@@ -31,8 +31,8 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 ingest: $(VENV)/.run  ## Take in every zip in images_zip_input/ (ARGS="--help" shows options)
 	@$(BIN)/python -m pipeline ingest $(ARGS)
 
-serve: $(VENV)/.run  ## Run the Image API on http://localhost:8000 (ARGS="--port 8080" and other options of uvicorn)
-	@$(BIN)/python -m uvicorn app.main:app $(ARGS)
+serve: $(VENV)/.run  ## Run the Image API on http://localhost:8000 (ARGS="--port 8080"; ARGS=--help shows options)
+	@$(BIN)/python -m app $(ARGS)
 
 test: $(VENV)/.dev  ## Run every test
 	@$(BIN)/python -m pytest $(ARGS)

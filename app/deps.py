@@ -26,20 +26,20 @@ class Database:
     pool: ConnectionPool
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[psycopg.Connection]:
-        """Give a connection in a transaction, committed at the end.
+    def transaction(self, patience: float | None = None) -> Iterator[psycopg.Connection]:
+        """Give a connection in a transaction, committed at the end; waits `patience` seconds for a free one.
 
         Raises the `busy` problem when all are taken for too long, and `CatalogUnavailable`.
         """
-        with self.connection() as connection, connection.transaction():
+        with self.connection(patience) as connection, connection.transaction():
             yield connection
 
     @contextlib.contextmanager
-    def connection(self) -> Iterator[psycopg.Connection]:
+    def connection(self, patience: float | None = None) -> Iterator[psycopg.Connection]:
         """Give a connection in no transaction; raises as `transaction` does."""
         with translated():
             try:
-                connection = self.pool.getconn()
+                connection = self.pool.getconn(patience)
             except (PoolTimeout, TooManyRequests) as error:
                 raise busy("Every connection to the database is in use.") from error
             try:

@@ -5,6 +5,9 @@ It stands before routing and before any body is read, so that no route can be ad
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,9 +16,13 @@ from app.problems import ProblemError, response
 from app.settings import ApiSettings
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN = frozenset({"/health/live"})
+OPEN = frozenset({"/health/live", "/health/ready"})
 """What anybody may ask, so that a supervisor needs no token."""
+CLOSE = {"Connection": "close"}
 MAX_JSON_BYTES = 4 << 20
+GRACE_SECONDS = 30.0
+SLOWEST = 8 << 10
+"""Bytes a second that a body must bring on average, after the grace; time the server takes does not count."""
 LARGE = frozenset({"/images/batch"})
 """Where bodies may be as large as the settings allow."""
 
@@ -52,12 +59,21 @@ def _check(request: Request, settings: ApiSettings, most: int) -> None:
 
 
 def _bounded(receive: Receive, most: int) -> Receive:
-    got = 0
+    got, waited, complete = 0, 0.0, False
 
     async def counted() -> Message:
-        nonlocal got
-        message = await receive()
+        nonlocal got, waited, complete
+        if complete:
+            return await receive()
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(GRACE_SECONDS + got / SLOWEST - waited):
+                message = await receive()
+        except TimeoutError as error:
+            raise ProblemError(408, "too-slow", "The body comes too slowly.", CLOSE) from error
+        waited += time.monotonic() - begun
         got += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
         if got > most:
             raise _too_large(most)
         return message
@@ -66,4 +82,4 @@ def _bounded(receive: Receive, most: int) -> Receive:
 
 
 def _too_large(most: int) -> ProblemError:
-    return ProblemError(413, "too-large", f"The body may have {most:,} bytes.", {"Connection": "close"})
+    return ProblemError(413, "too-large", f"The body may have {most:,} bytes.", CLOSE)

@@ -12,13 +12,18 @@ class Gate:
     """Bounds how many requests do something costly at a time. One event loop uses it."""
 
     def __init__(self, most: int, doing: str) -> None:
-        self._free = most
+        self._most = self._free = most
         self._doing = doing
 
     def check(self) -> None:
         """Raise the `busy` problem when there are enough inside."""
         if self._free <= 0:
             raise busy(f"The server is {self._doing} as many as it can.")
+
+    @property
+    def inside(self) -> int:
+        """How many are inside."""
+        return self._most - self._free
 
     @contextlib.contextmanager
     def passing(self) -> Iterator[None]:

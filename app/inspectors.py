@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Self, cast
@@ -40,6 +41,7 @@ class Inspectors:
         self._slots = list(range(SLOTS))
         self._replacing = asyncio.Lock()
         self._open = contextlib.ExitStack()
+        self.outcomes: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         self._notes = self._open.enter_context(Notes.made())
@@ -61,7 +63,9 @@ class Inspectors:
         Each file is hashed and decoded whole. Raises the `busy` problem when too many requests have files
         here already, and `StoreError` when nothing can be written.
         """
-        return cast("list[Image | ImageError]", await self._admit(files))
+        answers = cast("list[Image | ImageError]", await self._admit(files))
+        self.outcomes.update("good" if isinstance(answer, Image) else answer.reason for answer in answers)
+        return answers
 
     async def sketch(self, thumbnail: Sketch) -> ImageError | None:
         """Make a thumbnail; answers why not when the image cannot be decoded. Raises the `busy` problem."""

@@ -13,11 +13,13 @@ from psycopg_pool import ConnectionPool
 from starlette.concurrency import run_in_threadpool
 
 from app import document, problems
+from app.account import Account
 from app.deps import Database, Services
 from app.desk import Desk
 from app.door import Door
 from app.gate import Gate
 from app.inspectors import Inspectors
+from app.metrics import Metrics
 from app.routes import archives, batches, files, gallery, health, images, ledger
 from app.settings import ApiSettings
 from pipeline import removal
@@ -59,7 +61,9 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     document.install(app)
     for routes in (batches, images, files, ledger, archives, health, gallery):
         app.include_router(routes.router)
+    app.state.metrics = Metrics()
     app.add_middleware(Door)
+    app.add_middleware(Account, metrics=app.state.metrics)
     return app
 
 

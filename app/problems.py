@@ -79,13 +79,8 @@ def install(app: FastAPI) -> None:
         log.error("store failed on %s: %s", request.url.path, error)
         return response(507, "store-failed", "Files cannot be written; see the server's log.")
 
-    async def on_bug(request: Request, error: Exception) -> JSONResponse:
-        log.exception("unexpected error on %s", request.url.path, exc_info=error)
-        return response(500, "internal-error", "The error was logged.")
-
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(CatalogUnavailable, on_unavailable)
     app.add_exception_handler(StoreError, on_store)
-    app.add_exception_handler(Exception, on_bug)

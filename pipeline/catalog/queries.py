@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from pipeline.records import Balance
+from pipeline.records import Balance, Verdict
 
 
 class ArchiveRow(NamedTuple):
@@ -30,6 +30,18 @@ class UnstoredRow(NamedTuple):
     detail: str
 
 
+class Totals(NamedTuple):
+    """How much the catalog has; images are an estimate once there are many."""
+
+    images: int
+    archives: dict[str, int]
+    members: dict[str, int]
+
+
+_TOTALS = """
+SELECT state, count(*), sum(stored), sum(duplicate), sum(rejected), sum(ignored), sum(failed) FROM archive GROUP BY 1"""
+_ABOUT_IMAGES = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'image_info'::regclass"
+MANY = 100_000
 _ARCHIVES = """
 SELECT name, state, reason, detail, members, stored, duplicate, rejected, ignored, failed FROM archive ORDER BY id"""
 _UNSTORED = """
@@ -56,3 +68,16 @@ def count_images(connection: psycopg.Connection) -> int:
     """Count distinct images."""
     row = connection.execute("SELECT count(*) FROM image_info").fetchone()
     return int(row[0]) if row else 0
+
+
+def totals(connection: psycopg.Connection) -> Totals:
+    """Add the ledger up, at a cost that does not grow with the number of images."""
+    archives: dict[str, int] = {}
+    sums = [0] * len(Verdict)
+    for state, count, *counts in connection.execute(_TOTALS):
+        archives[state] = count
+        sums = [total + int(more) for total, more in zip(sums, counts, strict=True)]
+    row = connection.execute(_ABOUT_IMAGES).fetchone()
+    about = int(row[0]) if row else 0
+    images = about if about > MANY else count_images(connection)
+    return Totals(images, archives, dict(zip((verdict.value for verdict in Verdict), sums, strict=True)))

@@ -58,7 +58,7 @@ class Apis:
         clean = {
             name: text for name, text in self.workspace.environ.items() if not name.startswith("IMAGE_API_")
         }
-        command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port)]
+        command = [sys.executable, "-m", "app", "--port", str(port)]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command, cwd=ROOT, env={**clean, **environ}, stdout=output, stderr=subprocess.STDOUT
