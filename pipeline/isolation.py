@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
 from pebble import ProcessExpired
@@ -29,18 +30,36 @@ def cores() -> int:
 
 
 def confine(memory: int) -> None:
-    """Prepare a fresh worker process: bound to its parent's life, deaf to Ctrl-C, with bounded memory in bytes.
+    """Prepare a fresh worker process: bound to its parent's life, deaf to Ctrl-C, silent, with bounded memory in bytes.
 
-    RLIMIT_DATA counts private memory and leaves read-only file maps out (Linux 4.7, setrlimit(2)).
+    RLIMIT_DATA counts private memory and leaves read-only file maps out (Linux 4.7, setrlimit(2)). Decoders
+    written in C say what they like on standard error, over the progress that people look at.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _let_the_fork_server_go()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nothing, stream)
+    os.close(nothing)
+
+
+def _let_the_fork_server_go() -> None:
+    """Close this worker's end of the pipe that keeps the fork server alive.
+
+    Otherwise a worker that hangs would keep the fork server, and with it itself, alive after the main process.
+    """
+    server = getattr(forkserver, "_forkserver", None)
+    held = getattr(server, "_forkserver_alive_fd", None)
+    if isinstance(held, int):
+        os.close(held)
+        vars(server)["_forkserver_alive_fd"] = None
 
 
 def allow(seconds: float) -> None:
@@ -52,6 +71,8 @@ def cause(death: ProcessExpired | TimeoutError, seconds: float) -> tuple[str, st
     """Give the reason and the detail of a worker's death."""
     if isinstance(death, TimeoutError) or death.exitcode == -signal.SIGALRM:
         return "decoder-timeout", f"it took longer than {seconds:g} s"
+    if death.exitcode == -signal.SIGKILL:
+        return "decoder-memory", "its process was killed, as the system does when memory runs out"
     with contextlib.suppress(ValueError, TypeError):
         return "decoder-crashed", f"its process was ended by {signal.Signals(-int(death.exitcode)).name}"
     return "decoder-crashed", f"its process ended with exit code {death.exitcode}"

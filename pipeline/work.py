@@ -49,13 +49,17 @@ def work(slice_: Slice, bench: Workbench, mark: Callable[[int], None] = lambda _
             if member.verdict or (member.recorded and _in_place(member, slice_, store)):
                 outcomes.append(_settled(member))
                 continue
-            try:
-                image = _take(member, slice_.folder, reader, store, bench)
-            except (MemberError, ImageError) as refusal:
-                outcomes.append(_refused(member, refusal))
-            else:
-                outcomes.append(Outcome(member.index, member.name, image))
+            outcomes.append(_outcome(member, slice_.folder, reader, store, bench))
     return outcomes
+
+
+def _outcome(member: Member, folder: str, reader: MemberReader, store: Store, bench: Workbench) -> Outcome:
+    try:
+        return Outcome(member.index, member.name, _take(member, folder, reader, store, bench))
+    except (MemberError, ImageError) as refusal:
+        return _refused(member, refusal)
+    except MemoryError:
+        return _refused(member, MemberError("decoder-memory", "it wanted more memory than a worker may have"))
 
 
 def _in_place(member: Member, slice_: Slice, store: Store) -> bool:

@@ -73,9 +73,13 @@ class ZipArchive:
 
     def members(self) -> Iterator[Member]:
         """Yield the file members in the directory's order, those refused by it with their verdict."""
+        ahead: RawEntry | None = None
         for entry in entries(self._descriptor, self._directory):
-            if not is_folder(entry):
-                yield self._member(entry)
+            if ahead and not is_folder(ahead):
+                yield self._member(ahead, entry.offset)
+            ahead = entry
+        if ahead and not is_folder(ahead):
+            yield self._member(ahead, self._directory.start)
 
     def _judge(self) -> _Names:
         """Walk the directory once: count, add up, look for overlaps and for names that collide."""
@@ -102,7 +106,7 @@ class ZipArchive:
                     folders.add(folder)
                     cut = key.rfind("/", 0, cut)
         order = _refuse_overlaps(starts, ends, self._directory.start)
-        self._starts = starts if isinstance(order, range) else array("Q", (starts[i] for i in order))
+        self._starts = None if isinstance(order, range) else array("Q", (starts[i] for i in order))
         self._check_sums(packed)
         return _Names(_repeated(hashes), folders)
 
@@ -126,7 +130,7 @@ class ZipArchive:
         except names.NameRefused:
             return None
 
-    def _member(self, entry: RawEntry) -> Member:
+    def _member(self, entry: RawEntry, after: int) -> Member:
         name, path, verdict, reason, detail = names.readable(entry.raw), "", None, "", ""
         try:
             decoded = names.decode(entry.raw, entry.flags, entry.extra, self._encoding)
@@ -153,10 +157,13 @@ class ZipArchive:
             verdict,
             reason,
             detail,
-            end=self._end(entry.offset),
+            end=self._end(entry.offset, after),
         )
 
-    def _end(self, offset: int) -> int:
+    def _end(self, offset: int, after: int) -> int:
+        """Give where a member's data must end; `after` is where the next one of the directory begins."""
+        if self._starts is None:
+            return after
         place = bisect_right(self._starts, offset)
         return self._starts[place] if place < len(self._starts) else self._directory.start
 
