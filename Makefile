@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help ingest serve test test-quick lint format bench sample reference lock clean
+.PHONY: help ingest watch schedule unschedule serve test test-quick lint format bench sample reference lock clean
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,15 @@ ingest: $(VENV)/.run  ## Take in every zip in images_zip_input/ (ARGS="--help" s
 
 serve: $(VENV)/.run  ## Run the Image API on http://localhost:8000 (ARGS="--port 8080"; ARGS=--help shows options)
 	@$(BIN)/python -m app $(ARGS)
+
+watch: $(VENV)/.run  ## Take in zips as they come, until Ctrl-C
+	@$(BIN)/python -m pipeline watch $(ARGS)
+
+schedule: $(VENV)/.run  ## Have systemd take in zips every 10 minutes (ARGS="--every 1h", ARGS="--watch")
+	@$(BIN)/python -m pipeline schedule --install $(ARGS)
+
+unschedule: $(VENV)/.run  ## Take that back
+	@$(BIN)/python -m pipeline schedule --remove $(ARGS)
 
 test: $(VENV)/.dev  ## Run every test
 	@$(BIN)/python -m pytest $(ARGS)

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "rejects": "pipeline.commands.catalog:rejects",
     "runs": "pipeline.commands.runs:runs",
     "verify": "pipeline.commands.verify:verify",
+    "schedule": "pipeline.commands.schedule:schedule",
     "db": "pipeline.commands.db:db",
 }
 

@@ -19,6 +19,7 @@ LAYERS = [
         "pipeline.settings",
         "pipeline.batches",
         "pipeline.history",
+        "pipeline.schedule",
         "pipeline.isolation",
         "pipeline.textfile",
         "pipeline.notes",
