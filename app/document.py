@@ -12,7 +12,7 @@ from app.manifest import Manifest
 from app.problems import MEDIA_TYPE, Problem
 
 ALWAYS = (401, 403, 422, 500, 503)
-WITH_BODY = (408, 413, 507)
+WITH_BODY = (400, 408, 413, 507)
 
 
 def install(app: FastAPI) -> None:

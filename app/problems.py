@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from pipeline.errors import CatalogUnavailable, StoreError
 
@@ -50,6 +51,14 @@ def response(status: int, code: str, detail: str = "", headers: dict[str, str] |
     return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
 
 
+def _allowed(request: Request) -> list[str]:
+    """Give the methods of all routes that have a request's path; the framework names those of the first one."""
+    routes = [
+        route for route in request.app.router.routes if route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of an application as a problem document."""
 
@@ -59,10 +68,11 @@ def install(app: FastAPI) -> None:
         return response(problem.status_code, problem.code, problem.detail, dict(problem.headers or {}))
 
     async def on_http(request: Request, error: Exception) -> JSONResponse:
-        del request
         problem = cast("HTTPException", error)
         code = HTTPStatus(problem.status_code).phrase.lower().replace(" ", "-")
         headers = dict(problem.headers or {})
+        if problem.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_allowed(request))
         return response(problem.status_code, code, str(problem.detail), headers)
 
     async def on_invalid(request: Request, error: Exception) -> JSONResponse:

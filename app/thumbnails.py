@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image as Pillow
 
-from pipeline.errors import ImageError
+from pipeline.errors import ImageError, StoreError
 from pipeline.images.dhash import stretched
 from pipeline.images.inspection import opened
 from pipeline.temporary import temporary_name
@@ -40,6 +40,10 @@ def make(source: Path, target: Path, orientation: int | None) -> None:
     try:
         _draw(source, temporary, orientation)
         temporary.replace(target)
+    except FileNotFoundError as error:
+        raise ImageError("vanished", "its file is not in the store") from error
+    except OSError as error:
+        raise StoreError(f"The thumbnail {target} cannot be written: {error.strerror}.") from error
     finally:
         temporary.unlink(missing_ok=True)
     if not source.exists():

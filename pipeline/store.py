@@ -20,6 +20,7 @@ from pipeline.records import Image
 from pipeline.temporary import is_stale, is_temporary, temporary_name
 
 COMPARE_CHUNK = 1 << 20
+KEEPING_TRIES = 3
 _NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES})
 
 
@@ -83,8 +84,15 @@ class Store:
         """Take a whole file into the store; the scratch file stays the caller's."""
         shelf = f"{self._static}/{static_path(sha256, type_)}"
         with explained(shelf):
-            if _digest(shelf) != sha256:
-                self._shelve(str(scratch), shelf)
+            for _ in range(KEEPING_TRIES):
+                if _digest(shelf) == sha256:
+                    return
+                with contextlib.suppress(FileNotFoundError):
+                    self._shelve(str(scratch), shelf)
+                    return
+                # Everything was deleted meanwhile, the folder that this was to go into with it.
+                self._made.clear()
+            self._shelve(str(scratch), shelf)
 
     def has(self, sha256: bytes, type_: str) -> bool:
         """Tell whether the store shows an image, without reading it."""

@@ -47,9 +47,9 @@ def get_file(
     return serve(request, Served(settings.static / relative, _TYPES[extension], digest), settings.private)
 
 
-@router.head("/images/{digest}/thumbnail", include_in_schema=False)
+@router.head("/images/{digest:digest}/thumbnail", include_in_schema=False)
 @router.get(
-    "/images/{digest}/thumbnail",
+    "/images/{digest:digest}/thumbnail",
     response_class=Response,
     responses={**IMAGES, 404: {"description": "There is no such image"}},
 )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
+from starlette.convertors import Convertor, register_url_convertor
 
 from app.addition import add
 from app.deps import AllServices, GivenDatabase
@@ -18,7 +19,23 @@ from pipeline.catalog.listing import Filters
 
 router = APIRouter(tags=["images"])
 
+
+class DigestConvertor(Convertor[str]):
+    """Takes a path's part for a digest only when it looks like one, so that others may have their own names."""
+
+    regex = "[0-9a-fA-F]{64}|[0-9a-fA-F]{40}"
+
+    def convert(self, value: str) -> str:
+        """Take it as it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Give it as it is."""
+        return value
+
+
 INTEGER = 2**31 - 1
+register_url_convertor("digest", DigestConvertor())
 DIGEST = r"^([0-9a-fA-F]{40}|[0-9a-fA-F]{64})$"
 Type = Literal["jpeg", "png", "webp", "gif", "tiff", "bmp", "avif", "heif", "jxl"]
 Pixels = Annotated[int | None, Query(ge=0, le=INTEGER)]
@@ -56,7 +73,8 @@ GivenFilters = Annotated[Filters, Depends(filters)]
 class Order(BaseModel):
     """An image to be added."""
 
-    url: str = Field(min_length=1, max_length=8000, examples=["https://example.org/picture.jpg"])
+    # Without an example: trying it out would fetch it.
+    url: str = Field(min_length=1, max_length=8000, description="Of a public address: http or https.")
 
 
 class Gone(BaseModel):
@@ -116,7 +134,7 @@ def delete_images(services: AllServices) -> Gone:
     return Gone(images=deleted.images, sources=deleted.sources, archives=deleted.archives)
 
 
-@router.get("/images/{digest}", responses={404: {"description": "There is no such image"}})
+@router.get("/images/{digest:digest}", responses={404: {"description": "There is no such image"}})
 def get_image(digest: Digest, database: GivenDatabase) -> ImageRecord:
     """Give the record of one image."""
     with database.transaction() as connection:
@@ -126,7 +144,7 @@ def get_image(digest: Digest, database: GivenDatabase) -> ImageRecord:
     return ImageRecord.of(row)
 
 
-@router.delete("/images/{digest}", responses={404: {"description": "There is no such image"}})
+@router.delete("/images/{digest:digest}", responses={404: {"description": "There is no such image"}})
 def delete_image(digest: Digest, services: AllServices) -> Gone:
     """Delete one image, its sources and its files. The ledger stays: its archives are not taken again."""
     settings = services.settings

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -196,3 +197,13 @@ def test_no_thumbnail_of_a_deleted_image(shop: Shop, inspectors: Inspectors) -> 
     assert isinstance(refusal, ImageError)
     assert refusal.reason == "vanished"
     assert shop.stored() == set()
+
+
+def test_workers_go_on_after_everything_was_deleted(shop: Shop, inspectors: Inspectors) -> None:
+    """A worker does not rely on a folder that it made before."""
+    data = picture(1)
+    for _ in range(6):
+        (answer,) = asyncio.run(inspectors.take([shop.upload(data)]))
+        assert isinstance(answer, Image)
+        assert len(shop.stored()) == 1
+        shutil.rmtree(shop.static / hashlib.sha256(data).hexdigest()[:2])

@@ -107,7 +107,7 @@ def test_one_image_by_either_digest(reading: Api) -> None:
     for digest in (record["sha256"], record["sha1"], record["sha1"].upper()):
         assert reading.client.get(f"/images/{digest}").json() == record
     assert reading.client.get(f"/images/{'0' * 64}").json()["code"] == "no-such-image"
-    assert reading.client.get("/images/xyz").status_code == 422
+    assert reading.client.get("/images/xyz").status_code == 404
 
 
 def test_deleting_all_makes_the_archive_new(changing: Api) -> None:
@@ -152,3 +152,10 @@ def test_deleting_one_image(changing: Api, digest: str) -> None:
     assert len(files_below(workspace.static)) == 7
     assert len(files_below(workspace.extracted)) == 7
     assert workspace.ingest("--engine", "serial").verdict("sample.zip") == ("known", "already-done")
+
+
+def test_other_methods_are_told_which_there_are(reading: Api) -> None:
+    """A method that a path does not have is answered with those that it has."""
+    answer = reading.client.put("/images")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, POST")
+    assert reading.client.get("/images/batch").headers["allow"] == "POST"
