@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from app.messages import BIG, Digest, Reason, Text
+from app.messages import BIG, Digest, Reason, Text, Whole
 from app.problems import ProblemError
 from pipeline.records import Verdict
 
@@ -21,8 +21,8 @@ class Item(BaseModel):
     items have it, or they are known to the server.
     """
 
-    archive: int = Field(ge=0, le=BIG)
-    index: int = Field(ge=0, lt=1 << 31)
+    archive: Whole = Field(ge=0, le=BIG)
+    index: Whole = Field(ge=0, lt=1 << 31)
     name: Text
     sha256: Digest | None = None
     sent: bool = False

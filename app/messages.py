@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Strict
 
 from pipeline.catalog.batch import clean
 from pipeline.catalog.claims import Claimant
@@ -32,22 +32,37 @@ def _storable(text: object) -> object:
     return clean(text) if isinstance(text, str) else text
 
 
+def _time(nanoseconds: int) -> int:
+    """Check bounds here, because the document's numbers are floats and less exact."""
+    if abs(nanoseconds) >= 1 << 70:
+        raise ValueError("it is not a time")
+    return nanoseconds
+
+
+def _unsigned(number: int) -> int:
+    if not 0 <= number < 1 << 64:
+        raise ValueError("it has more than 64 bits")
+    return number
+
+
+Whole = Annotated[int, Strict()]
+"""A number, and nothing that could be taken for one, as `true`."""
 Text = Annotated[str, BeforeValidator(_storable), Field(max_length=MAX_NAME)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 in hex.")]
 ArchiveDigest = Annotated[
     str, Field(pattern="^([0-9a-f]{2}){1,64}$", description="The archive's digest in hex.")
 ]
 Reason = Annotated[str, Field(pattern="^[a-z0-9-]{1,60}$", examples=["truncated"])]
-Ids = Annotated[list[Annotated[int, Field(ge=0, le=BIG)]], Field(max_length=MAX_ARCHIVES)]
+Ids = Annotated[list[Annotated[Whole, Field(ge=0, le=BIG)]], Field(max_length=MAX_ARCHIVES)]
 
 
 class File(BaseModel):
     """What tells one delivered file from another without reading it."""
 
     name: Text
-    size: int = Field(ge=0, le=BIG)
-    mtime_ns: int = Field(ge=-(1 << 70), le=1 << 70)
-    inode: int = Field(ge=0, lt=1 << 64)
+    size: Whole = Field(ge=0, le=BIG)
+    mtime_ns: Annotated[Whole, AfterValidator(_time)]
+    inode: Annotated[Whole, AfterValidator(_unsigned)]
 
     @property
     def identity(self) -> FileIdentity:
@@ -79,7 +94,7 @@ class NewArchive(BaseModel):
     digest: ArchiveDigest
     file: File
     folder: Text
-    members: int = Field(ge=0, lt=1 << 31)
+    members: Whole = Field(ge=0, lt=1 << 31)
 
     @property
     def archive(self) -> Archive:

@@ -53,10 +53,14 @@ def response(status: int, code: str, detail: str = "", headers: dict[str, str] |
 
 def _allowed(request: Request) -> list[str]:
     """Give the methods of all routes that have a request's path; the framework names those of the first one."""
-    routes = [
-        route for route in request.app.router.routes if route.matches(request.scope)[0] is not Match.NONE
-    ]
-    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
+    found: set[str] = set()
+    for outer in request.app.router.routes:
+        # Newer versions of the framework keep included routers whole.
+        included = getattr(outer, "original_router", None)
+        for route in included.routes if included else [outer]:
+            if route.matches(request.scope)[0] is not Match.NONE:
+                found |= getattr(route, "methods", None) or set()
+    return sorted(found)
 
 
 def install(app: FastAPI) -> None:

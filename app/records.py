@@ -32,7 +32,10 @@ class ImageRecord(BaseModel):
     mode: str = Field(description="Pillow's name of the pixel format.", examples=["RGB"])
     frames: int
     orientation: int | None = Field(description="EXIF orientation, 1 to 8.")
-    captured_at: datetime | None = Field(description="When it was taken, as the camera wrote it.")
+    captured_at: str | None = Field(
+        description="When it was taken, as the camera wrote it, without a zone.",
+        examples=["2026-05-17T09:30:00"],
+    )
     captured_offset: str | None = Field(description="The UTC offset of `captured_at`, where known.")
     dhash: str | None = Field(description="64-bit difference hash in hex: near for pictures that look alike.")
     remarks: list[str] = Field(description="Harmless oddities of the file.")
@@ -51,6 +54,7 @@ class ImageRecord(BaseModel):
             **{name: value for name, value in row._asdict().items() if name in _AS_THEY_ARE},
             sha256=sha256,
             sha1=row.sha1.hex(),
+            captured_at=row.captured_at.isoformat() if row.captured_at else None,
             dhash=None if row.dhash is None else f"{row.dhash & (1 << 64) - 1:016x}",
             url=[source.url for source in sources if source.url is not None],
             thumbnail_url=f"/images/{sha256}/thumbnail",
@@ -58,9 +62,5 @@ class ImageRecord(BaseModel):
         )
 
 
-_AS_THEY_ARE = ImageRecord.model_fields.keys() & set(ImageRow._fields) - {
-    "sha256",
-    "sha1",
-    "dhash",
-    "sources",
-}
+_MADE = {"sha256", "sha1", "captured_at", "dhash", "sources"}
+_AS_THEY_ARE = ImageRecord.model_fields.keys() & set(ImageRow._fields) - _MADE

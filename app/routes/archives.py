@@ -108,7 +108,7 @@ def recorded(
     return Page(members=[RecordedMember.of(item) for item in whole], after=page[-1].index if page else None)
 
 
-@router.post("/archives/finish")
+@router.post("/archives/finish", responses={404: {"description": "There is no such archive."}})
 def finish(finishing: Finishing, services: AllServices) -> list[Sum]:
     """Close archives: their files are flushed to the disk, their members counted, their claims freed.
 
