@@ -21,10 +21,10 @@ KEEP_ALIVE_SECONDS = 15
 @click.option("--port", default=8000, show_envvar=True, help="Port to listen on.")
 @click.option(
     "--log-format",
-    type=click.Choice(["auto", "text", "json"]),
+    type=click.Choice(["auto", "human", "json"]),
     default="auto",
     show_envvar=True,
-    help="How to log; auto: text on a terminal, JSON lines otherwise.",
+    help="How to log; auto: for people on a terminal, JSON lines otherwise.",
 )
 @click.option("--ssl-certfile", type=click.Path(exists=True), help="Certificate, to serve over TLS.")
 @click.option("--ssl-keyfile", type=click.Path(exists=True), help="Private key of the certificate.")
