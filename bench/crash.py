@@ -68,7 +68,7 @@ def campaign(points: int, lanes: int, seed: int, folder: Path) -> Campaign:
     """Run a campaign in some lanes side by side, each with its own folders and Postgres."""
     originals = folder / "archives"
     originals.mkdir()
-    make_archives(originals, archives=5, members=120)
+    make_archives(originals, archives=4, members=80)
     found = Campaign()
     started = time.monotonic()
     with ThreadPoolExecutor(lanes) as pool:

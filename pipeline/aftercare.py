@@ -52,6 +52,9 @@ class Aftercare:
             ) from error
 
     def _settle(self, delivery: Delivery, verdict: ArchiveVerdict) -> None:
+        if delivery.path.absolute().is_relative_to(self.settings.processed_folder.absolute()):
+            # Taken again from where it was moved to.
+            return
         if verdict in TAKEN and self.settings.after == "delete":
             remove(delivery.path, delivery.file)
         elif verdict in TAKEN:

@@ -13,6 +13,7 @@ from pipeline.errors import STOPPED, PipelineError, SettingsError
 COMMANDS: Final = {
     "ingest": "pipeline.commands.ingest:ingest",
     "watch": "pipeline.commands.watch:watch",
+    "retry": "pipeline.commands.retry:retry",
     "status": "pipeline.commands.catalog:status",
     "rejects": "pipeline.commands.catalog:rejects",
     "runs": "pipeline.commands.runs:runs",

@@ -94,7 +94,7 @@ class Intake:
     def _refuse(self, delivery: Delivery, error: ArchiveError) -> ArchiveResult:
         result = refusal(delivery, error)
         if result.verdict is not ArchiveVerdict.WAITING:
-            self.sink.refuse(delivery.file, _sample_digest(delivery), result)
+            self.sink.refuse(delivery.file, sample_digest(delivery), result)
         return result
 
     def enough_space(self, archive: Archive) -> bool:
@@ -152,7 +152,7 @@ def _still_growing(delivery: Delivery, settle: float) -> bool:
     return changed(delivery)
 
 
-def _sample_digest(delivery: Delivery) -> bytes:
+def sample_digest(delivery: Delivery) -> bytes:
     """Identify a file that has no readable directory by its size, its beginning and its end."""
     digest = hashlib.sha256(b"refused" + delivery.file.size.to_bytes(8, "little"))
     try:

@@ -80,6 +80,14 @@ MEMBER_REASONS: Final = MappingProxyType(
 DAMAGE: Final = frozenset({"bad-crc", "bad-stream", "size-mismatch", "member-truncated", "header-mismatch"})
 """Reasons that a good copy of the same archive may cure."""
 
+MAY_CHANGE: Final = frozenset(
+    {"member-too-large", "member-ratio", "archive-budget", "too-many-pixels", "too-many-frames"}
+    | {"decoder-crashed", "decoder-timeout", "decoder-memory", "unsupported-format", "unsupported-method"}
+    | {"store-failed", "not-delivered", "digest-mismatch"}
+    | {"too-many-members", "archive-too-large", "bomb-ratio", "disk-space", "unreadable"}
+)
+"""Reasons that other limits, new decoders or a repaired machine may take away."""
+
 PAUSES: Final = frozenset({"time-limit", "max-errors", "low-disk", "stopping"})
 """Reasons for which a run stops before its end; what it leaves waits for the next one."""
 

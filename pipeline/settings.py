@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,12 @@ class Limits:
     max_pixels: int = 200_000_000
     timeout: float = 60.0
     worker_memory: int = 2 << 30
+
+
+UNLIMITED: Final = Limits(
+    max_member_bytes=1 << 62, max_archive_bytes=1 << 62, max_members=1 << 31, max_ratio=math.inf
+)
+"""For looking at an archive that is recognised by its digest; nothing is unpacked by it alone."""
 
 
 @dataclass(frozen=True, slots=True)

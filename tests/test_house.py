@@ -31,7 +31,7 @@ LAYERS = [
     {"pipeline.catalog", "pipeline.work"},
     {"pipeline.engines", "pipeline.sinks", "pipeline.inbox", "pipeline.moves"},
     {"pipeline.slices", "pipeline.flow", "pipeline.intake", "pipeline.aftercare", "pipeline.lookout"},
-    {"pipeline.ingest", "pipeline.report", "pipeline.verify"},
+    {"pipeline.ingest", "pipeline.report", "pipeline.retry", "pipeline.verify"},
     {"pipeline.progress", "pipeline.journal", "pipeline.metrics"},
     {"pipeline.commands"},
     {"pipeline.cli"},

@@ -80,7 +80,7 @@ WHERE sha256 IS NULL AND NOT EXISTS (
     SELECT FROM image_source s WHERE s.archive_id = n.archive_id AND s.member_index = n.member_index)
 ORDER BY archive_id, member_index, ord
 ON CONFLICT (archive_id, member_index)
-DO UPDATE SET verdict = excluded.verdict, reason = excluded.reason, detail = excluded.detail"""
+DO UPDATE SET verdict = excluded.verdict, reason = excluded.reason, detail = excluded.detail, again = false"""
 _DELETED_SINCE = """
 SELECT count(*) FROM deleted_image d WHERE d.number > %(since)s AND d.sha256 IN (SELECT sha256 FROM incoming)"""
 _COUNT_LOST = """

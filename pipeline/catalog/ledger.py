@@ -41,6 +41,12 @@ UPDATE archive a SET state = 'running', reason = '', detail = '', finished_at = 
 FROM unnest(%(ids)s::int8[], %(members)s::int4[], %(folders)s::text[], %(titles)s::text[])
     AS asked (id, members, folder, title)
 WHERE a.id = asked.id"""
+# A refusal of the whole file is out of date once the same file can be opened.
+_FORGET_REFUSAL = """
+DELETE FROM archive a USING unnest(%(digests)s::bytea[], %(titles)s::text[], %(sizes)s::int8[])
+    AS asked (digest, title, size)
+WHERE left(a.name, 500) = left(asked.title, 500) AND a.name = asked.title AND a.size = asked.size
+    AND a.digest <> asked.digest AND a.state IN ('rejected', 'failed') AND a.members = 0"""
 _REMEMBER = f"""
 INSERT INTO archive_file (name, size, mtime_ns, inode, archive_id)
 SELECT DISTINCT ON (name, size, mtime_ns, inode) name, size, mtime_ns, inode, id
@@ -55,7 +61,7 @@ FROM image_source s JOIN image_info i ON i.id = s.image_id
 WHERE s.archive_id = %(archive)s AND s.member_index > %(after)s
 UNION ALL
 SELECT member_index, ''::bytea, '', verdict, reason FROM unstored_member
-WHERE archive_id = %(archive)s AND member_index > %(after)s AND reason <> ALL(%(damage)s)
+WHERE archive_id = %(archive)s AND member_index > %(after)s AND reason <> ALL(%(damage)s) AND NOT again
 ORDER BY 1 LIMIT %(page)s"""
 _FINISH = """
 WITH counted AS (
@@ -111,6 +117,7 @@ def open_archives(connection: psycopg.Connection, archives: Sequence[Archive]) -
         now = State.NEW if bytes(digest) in made else now
         made.discard(bytes(digest))
         entries.append(Entry(id_, archive, now, folder or archive.folder))
+    connection.execute(_FORGET_REFUSAL, asked)
     _reopen(connection, [entry for entry in entries if entry.state is State.RUNNING])
     connection.execute(_REMEMBER, {**asked, "ids": [entry.id for entry in entries]})
     return entries

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,12 +13,9 @@ from pipeline.catalog.inventory import Origin
 from pipeline.errors import ArchiveError, MemberError
 from pipeline.inbox import Delivery, being_written, discover
 from pipeline.records import Member
-from pipeline.settings import Limits
+from pipeline.settings import UNLIMITED
 from pipeline.store import Store
 from pipeline.verify.files import digest_of
-
-WIDE = Limits(max_member_bytes=1 << 62, max_archive_bytes=1 << 62, max_members=1 << 31, max_ratio=math.inf)
-"""The digest decides whether an archive is the right one; each read is bounded by the recorded size."""
 
 
 class Archives:
@@ -39,7 +35,7 @@ class Archives:
             if being_written(path):
                 continue
             try:
-                zip_ = ZipArchive(path, WIDE)
+                zip_ = ZipArchive(path, UNLIMITED)
             except ArchiveError:
                 continue
             if zip_.digest == digest:
@@ -105,7 +101,7 @@ class Rescue:
         return found
 
     def _take(self, reader: MemberReader, member: Member, origin: Origin, type_: str) -> bool:
-        limits = replace(WIDE, max_member_bytes=max(1, origin.byte_size))
+        limits = replace(UNLIMITED, max_member_bytes=max(1, origin.byte_size))
         digest = hashlib.sha256()
         with self._store.scratch() as scratch:
             try:

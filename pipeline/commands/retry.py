@@ -1,0 +1,91 @@
+"""`retry`: take again what was refused for a reason that may have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.commands.options import make_settings
+from pipeline.commands.run_options import run_options
+from pipeline.commands.running import Order, Wishes, run, spoken, stopping_on_sigterm
+from pipeline.errors import SettingsError
+from pipeline.reasons import ARCHIVE_REASONS, MAY_CHANGE, MEMBER_REASONS
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.inbox import Delivery
+
+REASONS = sorted({*MEMBER_REASONS, *ARCHIVE_REASONS})
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[ARCHIVE|DIR]...")
+@click.option(
+    "--reason",
+    "reasons",
+    multiple=True,
+    type=click.Choice(REASONS),
+    metavar="CODE",
+    help="Take again what was refused for this reason; may be given more than once.  "
+    "[default: what new limits, new decoders or a repaired disk may change]",
+)
+@run_options
+def retry(paths: tuple[Path, ...], reasons: tuple[str, ...], **values: Any) -> int:
+    """Take again what failed, or was refused for a reason that may have changed.
+
+    Archives are looked for in the input folder, in processed/ and failed/, and at PATHS. Give the options that
+    have changed: retry --max-pixels 500000000.
+    """
+    settings, wishes = make_settings(values), Wishes.of(values)
+    if settings.sink != "postgres":
+        raise SettingsError(
+            "retry asks the catalog what was refused, which --sink api cannot: give --database-url instead."
+        )
+    with stopping_on_sigterm(), spoken(wishes):
+        return _retry(settings, wishes, paths, reasons or MAY_CHANGE)
+
+
+def _retry(settings: Settings, wishes: Wishes, paths: Sequence[Path], reasons: Collection[str]) -> int:
+    from pipeline.server import serving  # noqa: PLC0415 - starting is quick
+
+    with serving(settings.database_url, settings.data) as url:
+        deliveries = _reconsider(url, list(_places(settings, paths)), reasons)
+        if not deliveries:
+            click.echo("Nothing to take again.", err=True)
+            return 0
+        return run(Order(settings, wishes, deliveries, "retry")).exit_code
+
+
+def _places(settings: Settings, paths: Sequence[Path]) -> Iterator[Delivery]:
+    from pipeline.inbox import discover  # noqa: PLC0415
+
+    for path in (*paths, settings.input, settings.processed_folder, settings.failed_folder):
+        if path.exists():
+            yield from discover([path], path.parent)
+
+
+def _reconsider(url: str, deliveries: list[Delivery], reasons: Collection[str]) -> list[Delivery]:
+    """Open archives again that are still there; give their deliveries, each once."""
+    from pipeline.catalog.schema import migrate  # noqa: PLC0415
+    from pipeline.catalog.second import candidates, reconsider  # noqa: PLC0415
+    from pipeline.database import connect, translated  # noqa: PLC0415
+    from pipeline.progress import printable  # noqa: PLC0415
+    from pipeline.retry import look_for  # noqa: PLC0415
+
+    migrate(url)
+    with connect(url, autocommit=True) as connection, translated():
+        found = look_for(candidates(connection, reasons), deliveries)
+        count = reconsider(connection, list(found.there), reasons)
+    for candidate in found.gone:
+        click.echo(
+            f"{printable(candidate.name)} is not there any more; "
+            "name where it is to take it again: retry PATH",
+            err=True,
+        )
+    unique = {delivery.path: delivery for delivery in found.there.values()}
+    if unique:
+        click.echo(f"Taking {count:,} members of {len(unique):,} archives again.", err=True)
+    return list(unique.values())
