@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
 from importlib import import_module
 from typing import Final
@@ -54,6 +56,12 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; errors meant for people come without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names hold every letter there is, terminals do not.
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -68,7 +76,8 @@ def main() -> None:
     except PipelineError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else "The output cannot be written: "
+        click.echo(f"Error: {place}{error.strerror or error}.", err=True)
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)

@@ -53,6 +53,8 @@ def decode(raw: bytes, flags: int, extra: bytes, encoding: str | None) -> str:
         return raw.decode(encoding or "cp437")
     except UnicodeDecodeError as error:
         raise NameRefused("bad-encoding", f"byte {error.start} is not valid {error.encoding}") from error
+    except UnicodeError as error:
+        raise NameRefused("bad-encoding", f"it is not valid {encoding}") from error
 
 
 def _unicode_path(raw: bytes, extra: bytes) -> bytes | None:

@@ -13,17 +13,22 @@ from pipeline.commands.running import Order, Wishes, find, run, spoken, stopping
 
 
 @click.command()
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[ARCHIVE|DIR]...")
+@click.argument(
+    "paths",
+    nargs=-1,
+    type=click.Path(path_type=Path, exists=True, readable=False),
+    metavar="[ARCHIVE|DIR]...",
+)
 @click.option("--plan", is_flag=True, help="Preflight only: judge archives and write nothing.")
 @run_options
 def ingest(paths: tuple[Path, ...], plan: bool, **values: Any) -> int:
     """Take archives in: every zip in the input folder, or those named."""
     settings, wishes = make_settings(values), Wishes.of(values)
-    if not paths:
-        settings.input.mkdir(parents=True, exist_ok=True)
     if plan:
         from pipeline.commands.plan import plan as judge  # noqa: PLC0415 - starting is quick
 
         return judge(settings, paths, wishes.report)
+    if not paths:
+        settings.input.mkdir(parents=True, exist_ok=True)
     with stopping_on_sigterm(), spoken(wishes):
         return run(Order(settings, wishes, find(settings, paths))).exit_code

@@ -60,6 +60,22 @@ class Duration(click.ParamType[float, str | float]):
         return seconds
 
 
+class Encoding(click.ParamType[str, str]):
+    """The name of an encoding that Python can turn bytes into text with."""
+
+    name = "encoding"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read the name; fails on one that is unknown or no encoding of text."""
+        try:
+            b"a.png".decode(value)
+        except (LookupError, UnicodeError, ValueError):
+            self.fail(
+                f"{value!r} is not an encoding of text; write for example cp866 or shift_jis", param, ctx
+            )
+        return value
+
+
 def option(name: str, env: str, **attributes: Any) -> Callable[[Command], Command]:
     """Declare an option with its environment variable and default shown in `--help`."""
     attributes.setdefault("show_default", True)

@@ -26,7 +26,7 @@ SHOWN = 50
 def plan(settings: Settings, paths: Sequence[Path], path: Path | None) -> int:
     """Print what would become of every archive, and which members are refused unread; give an exit code."""
     report = Report(Run("plan", "none"))
-    for delivery in discover(paths, settings.input):
+    for delivery in discover(paths, settings.input) if paths or settings.input.is_dir() else ():
         result = _judge(delivery, settings, report)
         report.close(result)
     if path:

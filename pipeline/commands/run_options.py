@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import ByteSize, Command, Duration, database_options, group, option
+from pipeline.commands.options import ByteSize, Command, Duration, Encoding, database_options, group, option
 from pipeline.settings import Limits, Settings
 
 _DEFAULT, _LIMITS = Settings(), Limits()
@@ -109,6 +109,7 @@ work_options = group(
     option(
         "--zip-encoding",
         "PIPELINE_ZIP_ENCODING",
+        type=Encoding(),
         default=None,
         help="Encoding of names that are not marked as UTF-8.  [default: cp437]",
     ),

@@ -1,0 +1,182 @@
+"""The command line speaks plainly, whatever it is asked and wherever its output goes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.workspace import ROOT, Workspace
+from tests.zips import File, zipped
+
+COMMANDS = [
+    "ingest",
+    "status",
+    "rejects",
+    "runs",
+    "db",
+    "db start",
+    "db stop",
+    "db url",
+    "db migrate",
+    "db shell",
+]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database_url: str) -> Workspace:
+    """Give an empty workspace."""
+    return Workspace(tmp_path, database_url)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help(tmp_path: Path, command: str) -> None:
+    """Every command says what it does, and touches nothing."""
+    words = [sys.executable, "-m", "pipeline", *command.split(), "--help"]
+    done = subprocess.run(
+        words,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: python -m pipeline" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_option_has_its_environment_variable(workspace: Workspace) -> None:
+    """`ingest --help` names a variable beside each option but --plan and --help."""
+    text = workspace.run("ingest", "--help").out
+    blocks = re.split(r"\n  (?=-)", text.split("Options:\n", 1)[1])
+    for block in blocks:
+        name = block.split()[0]
+        if name not in {"--plan", "-h,", "--help"}:
+            assert re.search(r"env\s+var:\s+[A-Z_]+", block), block
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["ingest", "--zip-encoding", "klingon"],
+        ["ingest", "--zip-encoding", "rot13"],
+        ["ingest", "--max-ratio", "0"],
+        ["ingest", "--engine", "steam"],
+        ["ingest", "--extracted", "static/x"],
+        ["rejects", "--format", "xml"],
+        ["db", "explode"],
+    ],
+)
+def test_wrong_usage(workspace: Workspace, arguments: list[str]) -> None:
+    """Wrong usage exits with 2 and a message, without a traceback."""
+    ran = workspace.run(*arguments)
+    assert ran.code == 2
+    assert "Error" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_wrong_environment(workspace: Workspace) -> None:
+    """A variable that makes no sense is wrong usage, and the message names it."""
+    environ = {**workspace.environ, "PIPELINE_BATCH_SIZE": "many"}
+    done = subprocess.run(
+        workspace.command("ingest"),
+        cwd=workspace.root,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "PIPELINE_BATCH_SIZE" in done.stderr
+
+
+def test_a_plan_leaves_no_trace(workspace: Workspace) -> None:
+    """Not even the input folder is made."""
+    for folder in (workspace.input, workspace.extracted, workspace.static):
+        folder.rmdir()
+    ran = workspace.run("ingest", "--plan")
+    assert (ran.code, "Nothing to do" in ran.out) == (0, True)
+    assert list(workspace.root.iterdir()) == []
+
+
+def test_names_that_a_terminal_cannot_show(workspace: Workspace) -> None:
+    """Letters that the output's encoding lacks are escaped; so is what could steer a terminal."""
+    names = ["ж\u202e.txt", "a\x1b[31m.txt", "line\nbreak.txt"]
+    (workspace.input / "a.zip").write_bytes(zipped([File(name.encode(), flags=0x800) for name in names]))
+    assert workspace.ingest().code == 0
+    environ = {**workspace.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    for form in ("table", "csv", "json"):
+        done = subprocess.run(
+            workspace.command("rejects", "--format", form),
+            cwd=workspace.root,
+            env=environ,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"\\u0436" in done.stdout or "ж".encode() in done.stdout
+        if form == "table":
+            assert b"\x1b" not in done.stdout
+            assert len(done.stdout.splitlines()) == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_output_that_cannot_be_written(workspace: Workspace) -> None:
+    """A full disk or a closed pipe behind the output is told without a traceback."""
+    (workspace.input / "a.zip").write_bytes(zipped([File(b"%d.txt" % number) for number in range(3000)]))
+    assert workspace.ingest().code == 0
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            workspace.command("rejects"), cwd=workspace.root, env=workspace.environ,
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "No space left" in done.stderr
+    with subprocess.Popen(
+        workspace.command("rejects"), cwd=workspace.root, env=workspace.environ,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.02, 0.05, 0.1, 0.2])
+def test_ctrl_c_while_starting(workspace: Workspace, pause: float) -> None:
+    """However early it comes, Ctrl-C ends the program without a traceback of its own."""
+    with subprocess.Popen(
+        workspace.command("ingest"), cwd=workspace.root, env=workspace.environ,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        time.sleep(0.08 + pause)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode in {0, 1, -signal.SIGINT}
+    assert "pipeline/" not in err or "Traceback" not in err
+
+
+def test_an_archive_by_any_path(workspace: Workspace, tmp_path: Path) -> None:
+    """Spaces, line breaks and bytes that are no text in a path are fine; so is another directory."""
+    for number, name in enumerate(
+        [b"a b.zip", b"line\nbreak.zip", b"\xff\xfe.zip", "ж.zip".encode(), b"-rf.zip"]
+    ):
+        path = os.path.join(os.fsencode(workspace.input), name)
+        with open(path, "wb") as file:
+            file.write(zipped([File(b"%d.txt" % number)]))
+    ran = workspace.ingest()
+    assert ran.code == 0, ran.err
+    assert {archive["verdict"] for archive in ran.report["archives"]} == {"done"}
+    assert len(ran.report["archives"]) == 5
+    status = workspace.run("status")
+    assert (status.code, len(status.out.splitlines())) == (0, 6)
