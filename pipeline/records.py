@@ -164,6 +164,8 @@ class Slice(NamedTuple):
     folder: str
     members: tuple[Member, ...]
     last: bool = False
+    archive: str = ""
+    digest: bytes = b""
 
 
 class Record(NamedTuple):

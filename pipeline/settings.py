@@ -42,6 +42,7 @@ class Settings:
     extracted: Path = Path("extracted")
     static: Path = Path("static")
     after: str = "keep"
+    quarantine: Path | None = None
     processed: Path | None = None
     failed: Path | None = None
     sink: str = "postgres"

@@ -18,7 +18,16 @@ def slices(entry: Entry, zip_: ZipArchive, recorded: Iterable[Recorded]) -> Iter
     `recorded`, by ascending index, tells what an interrupted run got done: verdicts other than images are
     left out, images go along so that the worker checks their files.
     """
-    empty = Slice(entry.id, str(entry.archive.path), entry.archive.file.size, entry.folder, ())
+    archive = entry.archive
+    empty = Slice(
+        entry.id,
+        str(archive.path),
+        archive.file.size,
+        entry.folder,
+        (),
+        archive=archive.name,
+        digest=archive.digest,
+    )
     waiting = empty
     runs = batched(_pending(zip_, recorded), SLICE_MEMBERS, SLICE_BYTES, _cost)
     for run in runs:

@@ -38,14 +38,16 @@ def local_url(sha256: bytes, type_: str) -> str:
 class Store:
     """Files below `extracted` and `static`; what a name shows is always whole, also after a kill.
 
-    Without `static` there is the extracted tree alone: the store is the business of an API then.
+    Without `static` there is the extracted tree alone: the store is the business of an API then. `quarantine` is
+    flushed and swept along with them.
 
     Every method raises `StoreError` when files cannot be written or read.
     """
 
-    def __init__(self, extracted: Path, static: Path | None) -> None:
+    def __init__(self, extracted: Path, static: Path | None, quarantine: Path | None = None) -> None:
         self._extracted = str(extracted.absolute())
         self._static = str(static.absolute()) if static else ""
+        self._quarantine = str(quarantine.absolute()) if quarantine else ""
         self._made: set[str] = set()
         self._count = itertools.count(1)
 
@@ -175,7 +177,7 @@ class Store:
         return f"{self._extracted}/{folder}/{path}", shelf
 
     def _roots(self) -> list[str]:
-        return [root for root in (self._extracted, self._static) if root]
+        return [root for root in (self._extracted, self._static, self._quarantine) if root]
 
     def _temporary(self, folder: str) -> str:
         return f"{folder}/{temporary_name(f'{id(self):x}-{next(self._count)}')}"

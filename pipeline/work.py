@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.archives import MemberReader, is_archive
 from pipeline.errors import ArchiveError, ImageError, MemberError
 from pipeline.images import extension_remark, inspect, inspect_file
+from pipeline.quarantine import Quarantine
 from pipeline.records import Image, Member, Outcome, Slice, Verdict
 from pipeline.settings import Limits
 from pipeline.store import Store
@@ -31,6 +32,7 @@ class Workbench:
     limits: Limits
     check: str = "decode"
     stream_bytes: int = 32 << 20
+    quarantine: Path | None = None
 
 
 def work(slice_: Slice, bench: Workbench, mark: Callable[[int], None] = lambda _: None) -> list[Outcome]:
@@ -39,18 +41,32 @@ def work(slice_: Slice, bench: Workbench, mark: Callable[[int], None] = lambda _
     `mark` is told the position of each member before it is touched, so that a watcher knows the guilty one.
     Raises `ArchiveError` when the archive changed or cannot be read, `StoreError` if nothing can be written.
     """
-    if all(member.verdict for member in slice_.members):
+    if bench.quarantine is None and all(member.verdict for member in slice_.members):
         return [_settled(member) for member in slice_.members]
     store = Store(bench.extracted, bench.static)
+    quarantine = Quarantine(bench.quarantine) if bench.quarantine else None
     outcomes = []
     with MemberReader(Path(slice_.path), slice_.size) as reader:
         for position, member in enumerate(slice_.members):
             mark(position)
             if member.verdict or (member.recorded and _in_place(member, slice_, store)):
-                outcomes.append(_settled(member))
-                continue
-            outcomes.append(_outcome(member, slice_.folder, reader, store, bench))
+                outcome = _settled(member)
+            else:
+                outcome = _outcome(member, slice_.folder, reader, store, bench)
+            outcomes.append(outcome)
+            if quarantine:
+                mark(position)
+                quarantine.settle(slice_, member, outcome, (reader, bench.limits))
     return outcomes
+
+
+def set_aside(slice_: Slice, outcomes: Sequence[Outcome], bench: Workbench) -> None:
+    """Keep members in quarantine that a worker died of; they are unpacked, and no decoder touches them."""
+    if bench.quarantine:
+        quarantine = Quarantine(bench.quarantine)
+        with MemberReader(Path(slice_.path), slice_.size) as reader:
+            for member, outcome in zip(slice_.members, outcomes, strict=True):
+                quarantine.settle(slice_, member, outcome, (reader, bench.limits))
 
 
 def _outcome(member: Member, folder: str, reader: MemberReader, store: Store, bench: Workbench) -> Outcome:

@@ -69,16 +69,17 @@ def _eat_in_c() -> None:
 
 def _arm(*parts: object) -> Workbench:
     CHECKS["bmp"] = _misbehave
-    return Workbench(*parts)  # type: ignore[arg-type]
+    *places, quarantine = parts
+    return Workbench(*places, quarantine=quarantine)  # type: ignore[arg-type, misc]
 
 
 class SabotagedBench(Workbench):
     """A workbench that arms the check in every process that it is sent to."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _arm, (self.extracted, self.static, self.limits)
+        return _arm, (self.extracted, self.static, self.limits, self.quarantine)
 
 
 def sabotaged(bench: Workbench, limits: Limits) -> Workbench:
     """Give a workbench like this one, with other limits, that arms workers."""
-    return SabotagedBench(bench.extracted, bench.static, limits)
+    return SabotagedBench(bench.extracted, bench.static, limits, quarantine=bench.quarantine)

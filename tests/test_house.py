@@ -27,7 +27,7 @@ LAYERS = [
     },
     {"pipeline.brake", "pipeline.images", "pipeline.archives", "pipeline.cluster", "pipeline.database"},
     {"pipeline.server", "pipeline.store"},
-    {"pipeline.removal"},
+    {"pipeline.quarantine", "pipeline.removal"},
     {"pipeline.catalog", "pipeline.work"},
     {"pipeline.engines", "pipeline.sinks", "pipeline.inbox", "pipeline.moves"},
     {"pipeline.slices", "pipeline.flow", "pipeline.intake", "pipeline.aftercare", "pipeline.lookout"},

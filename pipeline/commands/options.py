@@ -120,4 +120,9 @@ def make_settings(values: dict[str, Any]) -> Settings:
     extracted, static = settings.extracted.resolve(), settings.static.resolve()
     if extracted == static or extracted in static.parents or static in extracted.parents:
         raise SettingsError(f"--extracted {extracted} and --static {static} must lie apart from each other.")
+    if settings.quarantine:
+        quarantine = settings.quarantine.resolve()
+        for other in (extracted, static, settings.input.resolve()):
+            if quarantine == other or other in quarantine.parents or quarantine in other.parents:
+                raise SettingsError(f"--quarantine {quarantine} must lie apart from {other}.")
     return settings

@@ -31,6 +31,13 @@ delivery_options = group(
         help="What to do with a zip once its members are all accounted for.",
     ),
     option(
+        "--quarantine",
+        "PIPELINE_QUARANTINE",
+        type=_FOLDER,
+        default=None,
+        help="Keep the bytes of rejected members in this folder, each with a note of the reason.",
+    ),
+    option(
         "--batch-size",
         "PIPELINE_BATCH_SIZE",
         type=click.IntRange(1, 100_000),

@@ -84,8 +84,14 @@ def run(order: Order) -> Report:
 
     settings = order.settings
     report = Report(Run(order.command, settings.sink), order.wishes.strict)
-    bench = Workbench(settings.extracted, settings.static, settings.limits, settings.check)
-    store = Store(settings.extracted, settings.static)
+    bench = Workbench(
+        settings.extracted,
+        settings.static,
+        settings.limits,
+        settings.check,
+        quarantine=settings.quarantine,
+    )
+    store = Store(settings.extracted, settings.static, settings.quarantine)
     brake, aftercare = _brake(order, report, store), Aftercare(settings, order.deliveries)
     engine = make_engine(settings.engine, bench, settings.workers)
     with (

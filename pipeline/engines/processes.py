@@ -22,7 +22,7 @@ from pipeline.engines.interface import Done
 from pipeline.errors import ArchiveError
 from pipeline.notes import SLOTS, Notes
 from pipeline.records import Outcome, Slice, Verdict
-from pipeline.work import Workbench, unchanged, work
+from pipeline.work import Workbench, set_aside, unchanged, work
 
 if TYPE_CHECKING:
     from pebble import ProcessFuture
@@ -134,12 +134,21 @@ class ProcessEngine:
             return outcomes
         unchanged(slice_)
         if len(slice_.members) <= 1:
-            return [
-                Outcome(member.index, member.name, None, Verdict.REJECTED, reason, detail)
-                for member in slice_.members
-            ]
+            return self._condemned(slice_, reason, detail)
         guilty = min(self._notes.read(ticket.slot), len(slice_.members) - 1)
         members = slice_.members
         parts = (members[:guilty], members[guilty : guilty + 1], members[guilty + 1 :])
         tickets = [self._launch(slice_._replace(members=part)) for part in parts if part]
         return [outcome for part in tickets for outcome in self._outcomes(part)]
+
+    def _condemned(self, slice_: Slice, reason: str, detail: str) -> list[Outcome]:
+        """Give the verdict on a member that a worker died of alone."""
+        outcomes = [
+            Outcome(member.index, member.name, None, Verdict.REJECTED, reason, detail)
+            for member in slice_.members
+        ]
+        if self._bench.quarantine:
+            future = self._pool.schedule(set_aside, args=[slice_, outcomes, self._bench], timeout=GRACE)
+            with contextlib.suppress(TimeoutError, ProcessExpired, ArchiveError):
+                future.result()
+        return outcomes

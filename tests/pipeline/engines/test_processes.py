@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -75,6 +76,17 @@ def test_decoders_are_silent(bench: Workbench, cut: Cut, capfd: pytest.CaptureFi
     """What decoders write to the terminal does not get there."""
     assert work(bench, cut, [("a.bmp", victim(saboteur.NOISE))], 64)[0].image is not None
     assert "noise" not in "".join(capfd.readouterr())
+
+
+def test_what_killed_a_worker_is_kept(bench: Workbench, cut: Cut, tmp_path: Path) -> None:
+    """The bytes that a decoder crashed on go to quarantine, unpacked by a process that does not decode."""
+    bench = dataclasses.replace(bench, quarantine=tmp_path / "quarantine")
+    crash = victim(saboteur.SEGFAULT)
+    outcomes = work(bench, cut, [("a.bmp", victim(GOOD)), ("b.bmp", crash), ("c.bmp", victim(GOOD, 1))], 64)
+    assert [outcome.reason for outcome in outcomes] == ["", "decoder-crashed", ""]
+    (note,) = (tmp_path / "quarantine").rglob("*.json")
+    assert json.loads(note.read_text())["reason"] == "decoder-crashed"
+    assert note.with_suffix("").read_bytes() == crash
 
 
 def test_no_process_is_left(bench: Workbench, cut: Cut) -> None:
