@@ -76,10 +76,13 @@ class Entry:
         return getattr(self._scope.get("route"), "path", "none")
 
     def note(self, message: Message) -> None:
-        """Note a part of the answer; gives it the id."""
+        """Note a part of the answer; gives it the id, and keeps browsers from guessing its type."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.id.encode())]
+            headers = [*message.get("headers", ()), (b"x-request-id", self.id.encode())]
+            if not any(name.lower() == b"x-content-type-options" for name, _ in headers):
+                headers.append((b"x-content-type-options", b"nosniff"))
+            message["headers"] = headers
         elif message["type"] == "http.response.body":
             self._bytes += len(message.get("body", b""))
 

@@ -12,6 +12,8 @@ from app.problems import ProblemError
 from pipeline.records import Verdict
 
 MAX_ITEMS = 100_000
+MAX_VALUES = 16 * MAX_ITEMS
+"""More than the fields of that many items: values cost far more memory than the text that they are read from."""
 
 
 class Item(BaseModel):
@@ -49,7 +51,9 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, text: bytes | bytearray) -> Self:
-        """Read a manifest; raises the 422 that says what is wrong."""
+        """Read a manifest; raises the 413 or the 422 that says what is wrong."""
+        if text.count(b",") > MAX_VALUES:
+            raise ProblemError(413, "too-large", f"The manifest may have {MAX_VALUES:,} values.")
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
