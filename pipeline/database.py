@@ -10,9 +10,15 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
-from pipeline.errors import CatalogError, CatalogUnavailable
+from pipeline.errors import CatalogError, CatalogFull, CatalogUnavailable
 
 Answer = TypeVar("Answer")
 
@@ -79,19 +85,22 @@ def _translation(error: psycopg.Error) -> CatalogError:
     connection_trouble = isinstance(error, psycopg.OperationalError) and not state
     if connection_trouble and HOPELESS.search(text):
         return CatalogError(f"Postgres refuses the connection: {text}. Check the database URL.")
+    if isinstance(error, errors.DiskFull) or (connection_trouble and "No space left" in text):
+        return CatalogFull(f"Postgres has no disk space left: {text}. Free some and run again.")
     if isinstance(error, PASSING) or connection_trouble or state[:2] == "08":
         return CatalogUnavailable(
             f"Postgres cannot be reached: {text}. Nothing is lost; run again when it is back."
         )
-    if isinstance(error, errors.DiskFull):
-        return CatalogUnavailable(f"Postgres has no disk space left: {text}. Free some and run again.")
     return CatalogError(f"Postgres refuses: {text}")
 
 
 def persistent(work: Callable[[], Answer], seconds: float) -> Answer:
-    """Do work that may be repeated until it succeeds; lets `CatalogUnavailable` through after `seconds`."""
+    """Do work that may be repeated until it succeeds; lets `CatalogUnavailable` through after `seconds`.
+
+    `CatalogFull` comes through at once.
+    """
     for attempt in Retrying(
-        retry=retry_if_exception_type(CatalogUnavailable),
+        retry=retry_if_exception_type(CatalogUnavailable) & retry_if_not_exception_type(CatalogFull),
         wait=wait_random_exponential(multiplier=0.1, max=5),
         stop=stop_after_delay(seconds),
         reraise=True,

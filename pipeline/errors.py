@@ -10,6 +10,7 @@ PipelineError
 │   └── SinkUnavailable      it cannot be reached now; running again later goes on
 ├── CatalogError             the catalog cannot be used
 │   ├── CatalogUnavailable   it cannot be reached now
+│   │   └── CatalogFull      its disk is full, which waiting does not cure
 │   └── SchemaTooNew         it was made by a newer version of this program
 └── ServerError              the embedded Postgres does not start or stop
 
@@ -76,6 +77,10 @@ class CatalogError(PipelineError):
 
 class CatalogUnavailable(CatalogError):
     """The catalog's Postgres cannot be reached now; run again later to go on."""
+
+
+class CatalogFull(CatalogUnavailable):
+    """The catalog's Postgres has no disk space left; free some and run again."""
 
 
 class SchemaTooNew(CatalogError):

@@ -63,12 +63,15 @@ class Ingest:
     _errors: dict[int, ArchiveError] = field(default_factory=dict)
     _results: deque[ArchiveResult] = field(default_factory=deque)
     _closing: deque[tuple[list[End], Future[list[Closing]]]] = field(default_factory=deque)
+    _again: set[int] = field(default_factory=set)
+    _lost: list[Delivery] = field(default_factory=list)
     _flying: int = 0
 
     def run(self, deliveries: Iterable[Delivery]) -> Iterator[ArchiveResult]:
         """Yield each delivery's result once it is final; raises `SinkUnavailable` and `StoreError`.
 
-        Copies of an archive that is being worked on wait for the next pass, which finds it done.
+        Copies of an archive that is being worked on wait for the next pass, which finds it done. So does, once,
+        an archive of which the ledger lost rows: a crash of Postgres forgets the last commits.
         """
         while True:
             intake = Intake(self.sink, self.settings, self.store.free_bytes, self.brake)
@@ -81,9 +84,10 @@ class Ingest:
                 self._settle(wait=True)
                 yield from self._drain()
             yield from self._drain()
-            if not intake.deferred:
+            deliveries = [*intake.deferred, *self._lost]
+            self._lost.clear()
+            if not deliveries:
                 return
-            deliveries = intake.deferred
 
     def _slices(self, intake: Intake, deliveries: Iterable[Delivery]) -> Iterator[Slice]:
         for item in intake.take(deliveries):
@@ -92,7 +96,8 @@ class Ingest:
                 continue
             entry = item.entry
             self._entries[entry.id] = entry
-            self.progress.opened(entry)
+            if entry.id not in self._again:
+                self.progress.opened(entry)
             if self.brake.check():
                 item.zip.close()
                 yield from self._stop(entry, ArchiveError(self.brake.reason))
@@ -122,7 +127,7 @@ class Ingest:
 
     def _heard(self, entry: Entry, recorded: Iterator[Recorded]) -> Iterator[Recorded]:
         for item in recorded:
-            if not item.sha256 and item.verdict is not Verdict.FAILED:
+            if not item.sha256 and item.verdict is not Verdict.FAILED and entry.id not in self._again:
                 self.progress.recorded(entry, item)
             yield item
 
@@ -137,7 +142,8 @@ class Ingest:
             entry = self._entries[slice_.archive_id]
             if error:
                 self._errors.setdefault(entry.id, error)
-            self.progress.worked(entry, outcomes)
+            if entry.id not in self._again:
+                self.progress.worked(entry, outcomes)
             # An archive's error leaves a slice without outcomes.
             for member, outcome in zip(slice_.members, outcomes, strict=False):
                 if outcome.image or outcome.verdict:
@@ -173,9 +179,15 @@ class Ingest:
         self._hear_refusals()
 
     def _close(self, end: End, closing: Closing) -> None:
+        archive = end.entry.archive
+        if not (end.error or closing.balance.closed or end.entry.id in self._again):
+            self._again.add(end.entry.id)
+            self._lost.append(Delivery(archive.path, archive.file, archive.path.parent))
+            del self._entries[end.entry.id]
+            return
         result = conclude(end, closing)
         if result.verdict is ArchiveVerdict.FAILED:
-            self.sink.refuse(end.entry.archive.file, end.entry.archive.digest, result)
+            self.sink.refuse(archive.file, archive.digest, result)
         self._results.append(result)
         del self._entries[end.entry.id]
 

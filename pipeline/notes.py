@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.errors import StoreError
+
 SLOTS = 4096
 WIDTH = 8
 
@@ -23,9 +25,21 @@ class Notes:
     @classmethod
     @contextlib.contextmanager
     def made(cls) -> Iterator[Notes]:
-        """Make notes for workers that open them by their path; gone when the context ends."""
-        with tempfile.NamedTemporaryFile(prefix="pipeline-") as file:
-            file.truncate(SLOTS * WIDTH)
+        """Make notes for workers that open them by their path; gone when the context ends.
+
+        The space is really taken: a map over a hole in a full disk ends the process that writes to it. Raises
+        `StoreError` where there is none.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="pipeline-"))
+                file.write(bytes(SLOTS * WIDTH))
+                file.flush()
+            except OSError as error:
+                place = tempfile.gettempdir() if tempfile.tempdir else "The folder for temporary files"
+                raise StoreError(
+                    f"{place} cannot be written: {error.strerror}. TMPDIR names another."
+                ) from error
             notes = cls(Path(file.name))
             try:
                 yield notes

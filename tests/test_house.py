@@ -6,9 +6,14 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+
+from pipeline.sinks import SINKS
+from pipeline.sinks.interface import Sink
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -104,6 +109,15 @@ def test_only_the_api_sink_imports_the_http_client() -> None:
     """The HTTP client can be replaced in one file of the pipeline."""
     users = {name for name, path in modules("pipeline") if "httpx" in imports(path)}
     assert users <= {"pipeline.sinks.api"}
+
+
+def test_every_sink_keeps_the_interface() -> None:
+    """What the pipeline asks of a sink, every sink answers."""
+    asked = {name for name in vars(Sink) if not name.startswith("_")}
+    for target in SINKS.values():
+        module, attribute = target.split(":")
+        (sink,) = get_args(get_type_hints(getattr(import_module(module), attribute))["return"])
+        assert asked <= set(dir(sink)), target
 
 
 def test_the_app_uses_the_core_only() -> None:

@@ -116,7 +116,7 @@ class Workspace:
     def files(self) -> dict[str, bytes]:
         """Give every file below the extracted tree and the store, with its content."""
         return {
-            str(path.relative_to(self.root)): path.read_bytes()
+            str(path.relative_to(folder.parent)): path.read_bytes()
             for folder in (self.extracted, self.static)
             for path in sorted(folder.rglob("*"))
             if path.is_file()
