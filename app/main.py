@@ -100,6 +100,8 @@ def _prepare(connection: psycopg.Connection) -> None:
     """Make a new connection fit for batches, and for reading again, whose plans want every join."""
     connection.execute(PREPARE)
     connection.execute("RESET enable_hashjoin; RESET enable_mergejoin")
+    # Compiling costs more than any of these queries takes.
+    connection.execute("SET jit = off")
     connection.execute(f"SET statement_timeout = {QUERY_MILLISECONDS}".encode())
     connection.commit()
 

@@ -53,9 +53,9 @@ _COLUMNS: LiteralString = """i.id, i.sha256, i.sha1, i.type, i.width, i.height, 
     i.frames, i.orientation, i.captured_at, i.captured_offset, i.dhash, i.remarks, i.created_at"""
 _SOURCES: LiteralString = """
 SELECT coalesce(jsonb_agg(to_jsonb(x) - 'id' ORDER BY x.id), '[]') AS sources FROM (
-    SELECT s.id, a.name AS archive, s.member_index, s.member_name, s.url, s.verdict, s.added_at
-    FROM image_source s LEFT JOIN archive a ON a.id = s.archive_id
-    WHERE s.image_id = i.id ORDER BY s.id LIMIT %(sources)s
+    SELECT s.id, (SELECT a.name FROM archive a WHERE a.id = s.archive_id) AS archive, s.member_index, s.member_name,
+        s.url, s.verdict, s.added_at
+    FROM image_source s WHERE s.image_id = i.id ORDER BY s.id LIMIT %(sources)s
 ) AS x"""
 _CONDITIONS: dict[str, LiteralString] = {
     "before": "i.id < %(before)s",
@@ -66,8 +66,9 @@ _CONDITIONS: dict[str, LiteralString] = {
     "max_height": "i.height <= %(max_height)s",
     "sha1": "i.sha1 = %(sha1)s",
     "sha256": "i.sha256 = %(sha256)s",
-    "archive": """i.id IN (SELECT s.image_id FROM image_source s JOIN archive a ON a.id = s.archive_id
-        WHERE left(a.name, 500) = left(%(archive)s, 500) AND a.name = %(archive)s)""",
+    # An array, so that an old archive is not looked for among all the newer images.
+    "archive": """i.id = ANY(ARRAY(SELECT s.image_id FROM image_source s JOIN archive a ON a.id = s.archive_id
+        WHERE left(a.name, 500) = left(%(archive)s, 500) AND a.name = %(archive)s))""",
     "q": """EXISTS (SELECT FROM image_source s WHERE s.image_id = i.id
         AND (s.member_name ILIKE %(q)s OR s.url ILIKE %(q)s))""",
 }

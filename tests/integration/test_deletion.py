@@ -1,0 +1,134 @@
+"""Deleting beside everything that adds: no row is ever without its file, and what was deleted can come again."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import random
+import subprocess
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+import pytest
+from PIL import Image as Pillow
+
+from pipeline.catalog import changes
+from pipeline.errors import CatalogError
+from pipeline.records import Archive, FileIdentity, Image, Outcome, Record
+from pipeline.sinks.postgres import PostgresSink
+from tests.app.conftest import Api, Apis
+from tests.workspace import Workspace
+
+TURNS = int(os.environ.get("DELETION_TURNS", "2"))
+
+
+@pytest.fixture
+def api(workspace: Workspace) -> Iterator[Api]:
+    """Run a server on the workspace."""
+    with ExitStack() as stack:
+        yield Apis(workspace, stack).start()
+
+
+def fill(path: Path, first: int, count: int) -> None:
+    """Make an archive of pictures that differ by their number."""
+    with zipfile.ZipFile(path, "w") as zip_:
+        for number in range(first, first + count):
+            stream = io.BytesIO()
+            Pillow.new("RGB", (8, 8), (number % 256, number // 256, 5)).save(stream, "PNG")
+            zip_.writestr(f"{number}.png", stream.getvalue())
+
+
+def torn(workspace: Workspace) -> list[str]:
+    """Name the rows whose file is not there, or is another one."""
+    found = []
+    for sha256, url in workspace.query("SELECT sha256, local_url FROM image_info"):
+        path = workspace.root / url.lstrip("/")
+        if not path.exists() or hashlib.sha256(path.read_bytes()).digest() != sha256:
+            found.append(url)
+    return found
+
+
+@pytest.mark.slow
+def test_deleting_beside_an_ingest(workspace: Workspace, api: Api) -> None:
+    """Whatever is deleted meanwhile, a run ends well or says to run again, and no row is without its file."""
+    chance = random.Random(7)
+    for number in range(2):
+        fill(workspace.input / f"{number}.zip", number * 300, 400)
+    for turn in range(TURNS):
+        run = subprocess.Popen(
+            workspace.command("ingest", "--batch-size", "50"),
+            cwd=workspace.root,
+            env=workspace.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        deletions = 0
+        while run.poll() is None:
+            time.sleep(chance.uniform(0.0, 0.6))
+            listed = api.client.get("/images?limit=20").json()
+            if turn % 2 and listed:
+                answer = api.client.delete(f"/images/{chance.choice(listed)['sha256']}")
+                assert answer.status_code in {200, 404}, answer.text
+            elif deletions == 0:
+                assert api.client.delete("/images").status_code == 200
+            deletions += 1
+            assert torn(workspace) == [] or run.poll() is None
+        said, _ = run.communicate()
+        assert run.returncode == 0 or "run again" in said.lower(), said
+        assert "Traceback" not in said
+        assert torn(workspace) == []
+        assert api.client.delete("/images").status_code == 200
+    assert workspace.ingest().code == 0
+    assert torn(workspace) == []
+    assert workspace.query("SELECT count(*), sum(stored), sum(duplicate) FROM archive") == [(2, 700, 100)]
+
+
+def test_an_image_deleted_while_it_is_taken_in_is_not_recorded(database_url: str, tmp_path: Path) -> None:
+    """A run that wrote a file before the image was deleted learns of it, instead of recording a row without a file."""
+
+    def archive(number: int) -> Archive:
+        file = FileIdentity(f"{number}.zip", 100, number, number)
+        return Archive(tmp_path / file.name, file, bytes([number]) * 32, f"{number}-{'0' * 12}", 1)
+
+    image = Image(b"i" * 32, b"i" * 20, "png", 1, 1, 1, "RGB", 1, None, None, None, 0)
+    sink = PostgresSink(database_url)
+    first, second = sink.open([archive(1), archive(2)])
+    outcome = Outcome(0, "a.png", image)
+    sink.write([Record(first.id, outcome)])
+    with psycopg.connect(database_url) as connection, changes.alone(connection):
+        assert len(changes.delete_image(connection, image.sha256)) == 1
+    with pytest.raises(CatalogError, match="run again"):
+        sink.write([Record(second.id, outcome)])
+    sink.close()
+    again = PostgresSink(database_url)
+    (entry,) = again.open([archive(2)])
+    again.write([Record(entry.id, outcome)])
+    again.close()
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT count(*) FROM image_info").fetchone() == (1,)
+
+
+def test_opening_waits_for_a_deletion(database_url: str, tmp_path: Path) -> None:
+    """An archive is not opened while files are still being deleted, so that none of its own is."""
+    file = FileIdentity("a.zip", 100, 1, 1)
+    sink = PostgresSink(database_url)
+    opened = threading.Event()
+
+    def open_one() -> None:
+        sink.open([Archive(tmp_path / "a.zip", file, b"a" * 32, f"a-{'0' * 12}", 1)])
+        opened.set()
+
+    worker = threading.Thread(target=open_one)
+    with psycopg.connect(database_url) as connection, changes.alone(connection):
+        worker.start()
+        assert not opened.wait(0.5)
+    worker.join(30)
+    assert opened.is_set()
+    sink.close()
