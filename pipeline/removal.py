@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -48,13 +49,29 @@ def _copies(shelf: Path, extracted: Path, folders: Iterable[str]) -> Iterator[Pa
     except FileNotFoundError:
         return
     for folder in folders:
-        if _FOLDER.fullmatch(folder):
-            for root, _, names in os.walk(extracted / folder):
-                for path in (Path(root, name) for name in names):
-                    found = path.lstat()
-                    same = (found.st_dev, found.st_ino) == (stored.st_dev, stored.st_ino)
-                    if same or (found.st_size == stored.st_size and _digest(path) == _digest(shelf)):
-                        yield path
+        if not _FOLDER.fullmatch(folder):
+            continue
+        for root, _, names in os.walk(extracted / folder):
+            yield from (
+                path
+                for path in (Path(root, name) for name in names if not is_temporary(name))
+                if _is_copy(path, shelf, stored)
+            )
+
+
+def _is_copy(path: Path, shelf: Path, stored: os.stat_result) -> bool:
+    """Tell whether a file, which a run may be moving at this moment, is a stored one."""
+    try:
+        found = path.lstat()
+        if (found.st_dev, found.st_ino) == (stored.st_dev, stored.st_ino):
+            return True
+        return (
+            stat.S_ISREG(found.st_mode)
+            and found.st_size == stored.st_size
+            and _digest(path) == _digest(shelf)
+        )
+    except FileNotFoundError:
+        return False
 
 
 def set_aside(static: Path, extracted: Path, folders: Iterable[str]) -> list[Path]:
