@@ -14,7 +14,8 @@ from python_multipart.multipart import MultipartParser
 
 from app.manifest import Manifest
 from app.problems import ProblemError
-from pipeline.store import Store, explained
+from pipeline.files import explained
+from pipeline.store import Store
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

@@ -80,4 +80,7 @@ def main() -> None:
         place = f"{error.filename}: " if error.filename else "The output cannot be written: "
         click.echo(f"Error: {place}{error.strerror or error}.", err=True)
         sys.exit(1)
+    # What is done is done: a signal that comes while the interpreter cleans up changes nothing any more.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(status if isinstance(status, int) else 0)

@@ -39,7 +39,7 @@ def discover(paths: Sequence[Path], root: Path) -> Iterator[Delivery]:
             yield _delivery(path, root)
 
 
-def _search(folder: Path, root: Path) -> Iterator[Delivery]:
+def _search(folder: Path, root: Path, prefix: str = "") -> Iterator[Delivery]:
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
@@ -54,9 +54,9 @@ def _search(folder: Path, root: Path) -> Iterator[Delivery]:
             continue
         if entry.is_dir(follow_symlinks=False):
             if not (folder == root and entry.name in SET_ASIDE):
-                yield from _search(Path(entry.path), root)
+                yield from _search(Path(entry.path), root, f"{prefix}{entry.name}/")
         elif _claims_to_be_archive(entry):
-            yield _delivery(Path(entry.path), root)
+            yield _delivery(Path(entry.path), root, prefix + entry.name)
 
 
 def _claims_to_be_archive(entry: os.DirEntry[str]) -> bool:
@@ -74,18 +74,20 @@ def _claims_to_be_archive(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _delivery(path: Path, root: Path) -> Delivery:
-    try:
-        relative = Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix()
-    except ValueError:
-        relative = path.name
+def _delivery(path: Path, root: Path, relative: str = "") -> Delivery:
+    """Describe a delivered file; `relative` is its path below the root where that is known."""
+    if not relative:
+        try:
+            relative = Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix()
+        except ValueError:
+            relative = path.name
     name = os.fsencode(relative).decode("utf-8", "backslashreplace")
     try:
-        status = path.stat()
+        status = os.stat(path)
         file = FileIdentity(name, status.st_size, status.st_mtime_ns, status.st_ino)
     except OSError:
         file = FileIdentity(name, 0, 0, 0)
-    return Delivery(path, file, root, partial=path.name.lower().endswith(PARTIAL_SUFFIXES))
+    return Delivery(path, file, root, partial=relative.lower().endswith(PARTIAL_SUFFIXES))
 
 
 def being_written(path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -15,10 +15,12 @@ from pipeline.brake import Brake
 from pipeline.errors import ArchiveError
 from pipeline.inbox import Delivery, being_written, changed
 from pipeline.reasons import PAUSES
-from pipeline.records import Archive, ArchiveResult, ArchiveVerdict, Entry, State
+from pipeline.records import Archive, ArchiveResult, ArchiveVerdict, Entry, FileIdentity, State
 from pipeline.settings import Settings
 from pipeline.sinks.interface import Sink
 
+ASKED = 1000
+"""Files asked for in one round trip."""
 CHUNK = 64
 """Archives opened in one round trip; each holds a file and a claim until it is sliced."""
 SAMPLE = 64 << 10
@@ -48,23 +50,31 @@ class Intake:
     def take(self, deliveries: Iterable[Delivery]) -> Iterator[Opened | ArchiveResult]:
         """Yield each delivery as an open archive, or as the result that it has without being opened."""
         source = iter(deliveries)
-        while chunk := list(islice(source, CHUNK)):
-            if self.brake.check():
-                yield from (refusal(delivery, ArchiveError(self.brake.reason)) for delivery in chunk)
+        while asked := list(islice(source, ASKED)):
+            braked = self.brake.check()
+            known = frozenset() if braked else self.sink.known([delivery.file for delivery in asked])
+            waiting = iter(asked)
+            while chunk := list(islice(waiting, CHUNK)):
+                if self.brake.check():
+                    yield from (refusal(delivery, ArchiveError(self.brake.reason)) for delivery in chunk)
+                else:
+                    yield from self._sift(chunk, known)
+
+    def _sift(
+        self, deliveries: Iterable[Delivery], known: Set[FileIdentity]
+    ) -> Iterator[Opened | ArchiveResult]:
+        checked: list[tuple[Delivery, Archive, ZipArchive]] = []
+        for delivery in deliveries:
+            if delivery.file in known:
+                yield _known(delivery)
                 continue
-            known = self.sink.known([delivery.file for delivery in chunk])
-            checked: list[tuple[Delivery, Archive, ZipArchive]] = []
-            for delivery in chunk:
-                if delivery.file in known:
-                    yield _known(delivery)
-                    continue
-                try:
-                    zip_ = preflight(delivery, self.settings)
-                except ArchiveError as error:
-                    yield self._refuse(delivery, error)
-                    continue
-                checked.append((delivery, describe(delivery, zip_), zip_))
-            yield from self._open(checked)
+            try:
+                zip_ = preflight(delivery, self.settings)
+            except ArchiveError as error:
+                yield self._refuse(delivery, error)
+                continue
+            checked.append((delivery, describe(delivery, zip_), zip_))
+        yield from self._open(checked)
 
     def _open(self, checked: list[tuple[Delivery, Archive, ZipArchive]]) -> Iterator[Opened | ArchiveResult]:
         fresh: list[tuple[Delivery, Archive, ZipArchive]] = []

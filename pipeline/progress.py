@@ -7,8 +7,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from tqdm import tqdm
-
 from pipeline.records import ArchiveResult, ArchiveVerdict, Balance, Entry, Outcome, Recorded
 from pipeline.report import Report
 
@@ -38,6 +36,16 @@ def result_line(result: ArchiveResult) -> str:
     return line
 
 
+class _Bars:
+    """The bars of a terminal; what draws them is imported where there is one."""
+
+    def __init__(self, total_archives: int | None) -> None:
+        from tqdm import tqdm  # noqa: PLC0415
+
+        self.archives = tqdm(total=total_archives, desc="archives", unit="zip", position=0, leave=False)
+        self.members = tqdm(total=0, desc="members ", unit="img", position=1, leave=False, smoothing=0.1)
+
+
 class Display:
     """Shows progress on standard error and keeps the report; a context manager that owns the bars."""
 
@@ -49,14 +57,7 @@ class Display:
     ) -> None:
         self._report = report
         self._activity = activity
-        self._bars = sys.stderr.isatty()
-        hidden = not self._bars
-        self._archives = tqdm(
-            total=total_archives, desc="archives", unit="zip", disable=hidden, position=0, leave=False
-        )
-        self._members = tqdm(
-            total=0, desc="members ", unit="img", disable=hidden, position=1, leave=False, smoothing=0.1
-        )
+        self._bars = _Bars(total_archives) if sys.stderr.isatty() else None
 
     def __enter__(self) -> Self:
         return self
@@ -64,21 +65,23 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._members.close()
-        self._archives.close()
+        if self._bars:
+            self._bars.members.close()
+            self._bars.archives.close()
 
     def opened(self, entry: Entry) -> None:
         """Widen the members' bar by a new archive."""
         if self._bars:
-            self._members.total = (self._members.total or 0) + entry.archive.members
-            self._members.refresh()
+            members = self._bars.members
+            members.total = (members.total or 0) + entry.archive.members
+            members.refresh()
 
     def worked(self, entry: Entry, outcomes: list[Outcome]) -> None:
         """Move the members' bar and count outcomes."""
         self._report.note(entry, outcomes)
         if self._bars:
-            self._members.set_postfix_str(self._activity(), refresh=False)
-        self._members.update(len(outcomes))
+            self._bars.members.set_postfix_str(self._activity(), refresh=False)
+            self._bars.members.update(len(outcomes))
 
     def refused(self, entry: Entry, outcome: Outcome) -> None:
         """Count an image that the sink refused; the bar moved past it when it was worked."""
@@ -88,16 +91,24 @@ class Display:
         """Move the members' bar past one that an interrupted run recorded."""
         del entry
         self._report.recall(recorded)
-        self._members.update(1)
+        if self._bars:
+            self._bars.members.update(1)
 
     def closed(self, result: ArchiveResult) -> None:
         """Show an archive's result; archives that were known already only move the bar."""
         self._report.close(result)
-        self._archives.update(1)
+        if self._bars:
+            self._bars.archives.update(1)
         if result.verdict is not ArchiveVerdict.KNOWN:
-            tqdm.write(result_line(result), file=sys.stderr)
+            self._write(result_line(result))
 
     def warned(self, message: str) -> None:
         """Show trouble that does not end the run, and keep it for the account."""
         self._report.warnings.append(message)
-        tqdm.write(f"Warning: {printable(message)}", file=sys.stderr)
+        self._write(f"Warning: {printable(message)}")
+
+    def _write(self, line: str) -> None:
+        if self._bars:
+            self._bars.archives.write(line, file=sys.stderr)
+        else:
+            sys.stderr.write(f"{line}\n")

@@ -17,11 +17,11 @@ from typing import Final
 from pipeline.archives import MemberReader
 from pipeline.archives.refusals import ENCRYPTED_BITS, RATIO_GRACE, READABLE
 from pipeline.errors import MemberError
+from pipeline.files import explained
 from pipeline.images.kinds import KINDS
 from pipeline.reasons import sentence
 from pipeline.records import Member, Outcome, Slice, Verdict
 from pipeline.settings import Limits
-from pipeline.store import explained
 from pipeline.temporary import temporary_name
 
 NAMED_BADLY: Final = frozenset({"path-escape", "absolute-path", "bad-name", "bad-encoding", "name-too-long"})

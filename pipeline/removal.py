@@ -11,7 +11,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pipeline.store import explained, static_path
+from pipeline.files import explained
+from pipeline.store import static_path
 from pipeline.temporary import is_stale, is_temporary, temporary_name
 
 ASIDE = "deleted-"
@@ -103,11 +104,15 @@ def discard(aside: Iterable[Path]) -> None:
 
 
 def sweep(static: Path, extracted: Path) -> None:
-    """Remove what programs that were killed had set aside."""
+    """Remove what programs that were killed had set aside, or left of a thumbnail."""
     for root in (static, extracted):
         for name in _names(root):
             if is_temporary(name) and f"-{ASIDE}" in name and is_stale(f"{root}/{name}"):
                 shutil.rmtree(root / name, ignore_errors=True)
+    for folder, _, names in os.walk(static / THUMBNAILS):
+        for name in names:
+            if is_temporary(name) and is_stale(f"{folder}/{name}"):
+                Path(folder, name).unlink(missing_ok=True)
 
 
 def _names(root: Path) -> list[str]:

@@ -38,6 +38,10 @@ class Report:
     archives: list[ArchiveResult] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     refused: list[Refused] = field(default_factory=list)
+    balance: Balance = field(default_factory=Balance)
+    """The sum over the archives worked in this run."""
+    verdicts: Counter[ArchiveVerdict] = field(default_factory=Counter)
+    """How many archives got which verdict."""
     errors: int = 0
     stopped: str = ""
     warnings: list[str] = field(default_factory=list)
@@ -63,19 +67,17 @@ class Report:
     def close(self, result: ArchiveResult) -> None:
         """Take an archive's final result."""
         self.archives.append(result)
+        self.verdicts[result.verdict] += 1
+        if result.balance.members:
+            self.balance += result.balance
         self.errors += result.verdict in {ArchiveVerdict.REJECTED, ArchiveVerdict.FAILED}
-
-    @property
-    def balance(self) -> Balance:
-        """The sum over the archives worked in this run."""
-        return sum((result.balance for result in self.archives), Balance())
 
     @property
     def delivered(self) -> bool:
         """Whether nothing was left undelivered, no archive was refused whole, and no file was left unsettled."""
         bad = {ArchiveVerdict.FAILED, ArchiveVerdict.REJECTED}
         balance = self.balance
-        troubled = self.warnings or any(result.verdict in bad for result in self.archives)
+        troubled = self.warnings or not bad.isdisjoint(self.verdicts)
         return balance.closed and not balance.failed and not troubled
 
     @property
@@ -85,11 +87,6 @@ class Report:
         if wrong or not self.delivered:
             return 1
         return 3 if self.stopped == "time-limit" else 0
-
-    @property
-    def verdicts(self) -> Counter[ArchiveVerdict]:
-        """How many archives got which verdict."""
-        return Counter(result.verdict for result in self.archives)
 
     @property
     def seconds(self) -> float:

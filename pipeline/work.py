@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.archives import MemberReader, is_archive
@@ -13,29 +12,16 @@ from pipeline.errors import ArchiveError, ImageError, MemberError
 from pipeline.images import extension_remark, inspect, inspect_file
 from pipeline.quarantine import Quarantine
 from pipeline.records import Image, Member, Outcome, Slice, Verdict
-from pipeline.settings import Limits
 from pipeline.store import Store
+from pipeline.workbench import Workbench
 
 HEAD = 512
 """Bytes enough to tell an archive by its magic; tar has its own at 257."""
 
 
-@dataclass(frozen=True, slots=True)
-class Workbench:
-    """What every worker is told once: where files go, what is allowed, how hard to look.
-
-    Without `static` images go to the extracted tree alone.
-    """
-
-    extracted: Path
-    static: Path | None
-    limits: Limits
-    check: str = "decode"
-    stream_bytes: int = 32 << 20
-    quarantine: Path | None = None
-
-
-def work(slice_: Slice, bench: Workbench, mark: Callable[[int], None] = lambda _: None) -> list[Outcome]:
+def work(
+    slice_: Slice, bench: Workbench, store: Store, mark: Callable[[int], None] = lambda _: None
+) -> list[Outcome]:
     """Give each member of a slice its outcome, in order.
 
     `mark` is told the position of each member before it is touched, so that a watcher knows the guilty one.
@@ -43,7 +29,6 @@ def work(slice_: Slice, bench: Workbench, mark: Callable[[int], None] = lambda _
     """
     if bench.quarantine is None and all(member.verdict for member in slice_.members):
         return [_settled(member) for member in slice_.members]
-    store = Store(bench.extracted, bench.static)
     quarantine = Quarantine(bench.quarantine) if bench.quarantine else None
     outcomes = []
     with MemberReader(Path(slice_.path), slice_.size) as reader:

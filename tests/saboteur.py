@@ -15,7 +15,7 @@ from pipeline.images import CHECKS
 from pipeline.images.inspection import Seen
 from pipeline.images.source import Source
 from pipeline.settings import Limits
-from pipeline.work import Workbench
+from pipeline.workbench import Workbench
 
 GOOD, SEGFAULT, ABORT, EXIT, KILL, LOOP, SLEEP, EAT, EAT_IN_C, NOISE = range(10, 20)
 

@@ -80,7 +80,7 @@ def run(order: Order) -> Report:
     from pipeline.report import Report  # noqa: PLC0415
     from pipeline.sinks import open_sink  # noqa: PLC0415
     from pipeline.store import Store  # noqa: PLC0415
-    from pipeline.work import Workbench  # noqa: PLC0415
+    from pipeline.workbench import Workbench  # noqa: PLC0415
 
     settings = order.settings
     report = Report(Run(order.command, settings.sink), order.wishes.strict)
@@ -101,24 +101,23 @@ def run(order: Order) -> Report:
         _noted(sink, report),
         _teller(order, report, sink) as teller,
     ):
-        others = store.sweep()
+        store.sweep()
         for result in Ingest(sink, engine, store, settings, teller, brake).run(order.deliveries):
             teller.closed(result)
             with _warning(teller):
                 aftercare.settle(result)
-        if others:
-            store.sweep()
         report.stopped = brake.reason
         for write in _accounts(order.wishes, report, report.ending()):
             with _warning(teller):
                 write()
+    store.sweep()
     close(report)
     return report
 
 
 def _brake(order: Order, report: Report, store: Store) -> Brake:
     from pipeline.brake import Brake  # noqa: PLC0415
-    from pipeline.store import free_bytes  # noqa: PLC0415
+    from pipeline.files import free_bytes  # noqa: PLC0415
 
     settings = order.settings
     embedded = settings.sink == "postgres" and not settings.database_url

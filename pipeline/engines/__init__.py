@@ -6,11 +6,12 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
+from pipeline.engines.late import LateEngine
 from pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
     from pipeline.engines.interface import Engine
-    from pipeline.work import Workbench
+    from pipeline.workbench import Workbench
 
 ENGINES: Final = {
     "processes": "pipeline.engines.processes:ProcessEngine",
@@ -19,9 +20,13 @@ ENGINES: Final = {
 
 
 def make_engine(name: str, bench: Workbench, workers: int) -> Engine:
-    """Make an engine by its name; only the chosen one is imported. `workers` 0 means one per core."""
+    """Make an engine by its name; it is imported when the first slice comes. `workers` 0 means one per core."""
     if name not in ENGINES:
         raise SettingsError(f"There is no engine {name!r}; choose one of {', '.join(ENGINES)}.")
-    module, attribute = ENGINES[name].split(":")
-    make = cast("Callable[[Workbench, int], Engine]", getattr(import_module(module), attribute))
-    return make(bench, workers)
+
+    def make() -> Engine:
+        module, attribute = ENGINES[name].split(":")
+        made = cast("Callable[[Workbench, int], Engine]", getattr(import_module(module), attribute))
+        return made(bench, workers)
+
+    return LateEngine(make)

@@ -22,7 +22,9 @@ from pipeline.engines.interface import Done
 from pipeline.errors import ArchiveError
 from pipeline.notes import SLOTS, Notes
 from pipeline.records import Outcome, Slice, Verdict
-from pipeline.work import Workbench, set_aside, unchanged, work
+from pipeline.store import Store
+from pipeline.work import set_aside, unchanged, work
+from pipeline.workbench import Workbench
 
 if TYPE_CHECKING:
     from pebble import ProcessFuture
@@ -38,6 +40,7 @@ class _Desk:
 
     bench: Workbench
     notes: Notes
+    store: Store
 
 
 _desk: _Desk | None = None
@@ -46,7 +49,7 @@ _desk: _Desk | None = None
 def _sit_down(bench: Workbench, notes_path: Path) -> None:
     global _desk  # noqa: PLW0603 - a worker process serves one pool and has nowhere else to keep this
     isolation.confine(bench.limits.worker_memory)
-    _desk = _Desk(bench, Notes(notes_path))
+    _desk = _Desk(bench, Notes(notes_path), Store(bench.extracted, bench.static))
 
 
 def _work_at_desk(slice_: Slice, slot: int) -> list[Outcome]:
@@ -59,7 +62,7 @@ def _work_at_desk(slice_: Slice, slot: int) -> list[Outcome]:
         isolation.allow(timeout)
 
     try:
-        return work(slice_, _desk.bench, mark)
+        return work(slice_, _desk.bench, _desk.store, mark)
     finally:
         isolation.allow(0)
 

@@ -9,7 +9,9 @@ from typing import Self
 from pipeline.engines.interface import Done
 from pipeline.errors import ArchiveError
 from pipeline.records import Slice
-from pipeline.work import Workbench, work
+from pipeline.store import Store
+from pipeline.work import work
+from pipeline.workbench import Workbench
 
 
 class SerialEngine:
@@ -18,6 +20,7 @@ class SerialEngine:
     def __init__(self, bench: Workbench, workers: int = 1) -> None:
         del workers
         self._bench = bench
+        self._store = Store(bench.extracted, bench.static)
 
     def __enter__(self) -> Self:
         return self
@@ -31,6 +34,6 @@ class SerialEngine:
         """Yield every slice's outcomes in order."""
         for slice_ in slices:
             try:
-                yield Done(slice_, work(slice_, self._bench))
+                yield Done(slice_, work(slice_, self._bench, self._store))
             except ArchiveError as error:
                 yield Done(slice_, [], error)

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 
 from pipeline.catalog import inventory
-from pipeline.store import static_path
+from pipeline.store import WORKSHOP, static_path
 from pipeline.temporary import is_temporary
 from pipeline.verify.broom import idle, settled
 from pipeline.verify.files import names, walk
@@ -62,6 +62,8 @@ def _check_folder(tools: Tools, folder: str, after: str) -> Iterator[Step]:
 def _alone(tools: Tools, root: str, name: str) -> list[Finding]:
     """Judge one thing at a place where nothing of ours is but temporary files."""
     path = f"{root}/{name}".rstrip("/")
+    if name == f"{WORKSHOP}/":
+        return leftovers(tools, [f"{path}/{file}" for file in walk(path)])
     if is_temporary(path):
         return leftovers(tools, [path])
     return [] if os.path.basename(path) in KEPT else [foreign(path, "a folder" if name.endswith("/") else "")]

@@ -14,7 +14,9 @@ from bench.sample import encoded, picture
 from pipeline.archives import ZipArchive
 from pipeline.records import Slice
 from pipeline.settings import Limits
-from pipeline.work import Workbench, work
+from pipeline.store import Store
+from pipeline.work import work
+from pipeline.workbench import Workbench
 from tests.zips import File, zipped
 
 GOOD = encoded(picture(1, (40, 30)), "PNG")
@@ -27,7 +29,8 @@ def quarantined(tmp_path: Path, files: list[File], limits: Limits = Limits()) ->
     bench = Workbench(tmp_path / "extracted", tmp_path / "static", limits, quarantine=tmp_path / "kept")
     with ZipArchive(path, limits) as archive:
         digest, members = archive.digest, tuple(archive.members())
-    work(Slice(1, str(path), path.stat().st_size, "in-1", members, True, "in.zip", digest), bench)
+    slice_ = Slice(1, str(path), path.stat().st_size, "in-1", members, True, "in.zip", digest)
+    work(slice_, bench, Store(bench.extracted, bench.static))
     notes = {}
     for place in (tmp_path / "kept").rglob("*.json"):
         note = json.loads(place.read_text("utf-8"))

@@ -11,7 +11,7 @@ from pipeline.archives import ZipArchive
 from pipeline.batches import batched
 from pipeline.records import Slice
 from pipeline.settings import Limits
-from pipeline.work import Workbench
+from pipeline.workbench import Workbench
 from tests.zips import File, zipped
 
 Cut = Callable[[Sequence[tuple[str, bytes]], int], Iterable[Slice]]

@@ -11,7 +11,7 @@ from bench.sample import encoded, picture
 from pipeline.engines import ENGINES, make_engine
 from pipeline.engines.interface import Engine
 from pipeline.errors import SettingsError, StoreError
-from pipeline.work import Workbench
+from pipeline.workbench import Workbench
 from tests.pipeline.engines.conftest import Cut
 from tests.saboteur import GOOD, victim
 

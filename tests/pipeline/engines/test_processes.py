@@ -15,7 +15,7 @@ import pytest
 from pipeline.engines.processes import ProcessEngine
 from pipeline.records import Outcome
 from pipeline.settings import Limits
-from pipeline.work import Workbench
+from pipeline.workbench import Workbench
 from tests import saboteur
 from tests.pipeline.engines.conftest import Cut
 from tests.saboteur import GOOD, victim
@@ -111,7 +111,7 @@ from pipeline.archives import ZipArchive
 from pipeline.engines.processes import ProcessEngine
 from pipeline.records import Slice
 from pipeline.settings import Limits
-from pipeline.work import Workbench
+from pipeline.workbench import Workbench
 from tests.saboteur import SLEEP, sabotaged, victim
 from tests.zips import File, zipped
 if __name__ == "__main__":

@@ -1,0 +1,106 @@
+"""What the store asks of a file system: writing, comparing, hashing, flushing; errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import StoreError
+
+COMPARE_CHUNK = 1 << 20
+
+
+@contextlib.contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turn an operating system's error into a `StoreError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = {
+            errno.ENOSPC: "the disk is full; free some space and run again",
+            errno.EDQUOT: "the disk quota is used up; free some space and run again",
+            errno.EROFS: "the file system is read-only",
+            errno.EACCES: "this user may not write there",
+        }.get(error.errno or 0, os.strerror(error.errno or errno.EIO))
+        raise StoreError(f"{error.filename or path} cannot be written: {advice}.") from error
+
+
+def write(path: str, data: bytes | memoryview) -> None:
+    """Write a new file; raises `FileExistsError` rather than touch an old one."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        written = os.write(descriptor, data)
+        while written < len(data):
+            written += os.write(descriptor, memoryview(data)[written:])
+    finally:
+        os.close(descriptor)
+
+
+def same(path: str, data: bytes | memoryview) -> bool:
+    """Tell whether a file has exactly this content."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size != len(data):
+                return False
+            for place in range(0, len(data), COMPARE_CHUNK):
+                # Bytes are compared at once, a view item by item.
+                if file.read(COMPARE_CHUNK) != bytes(data[place : place + COMPARE_CHUNK]):
+                    return False
+            return True
+    except FileNotFoundError:
+        return False
+
+
+def digest(path: str) -> bytes:
+    """Give the SHA-256 of a file; empty when there is none."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except (FileNotFoundError, IsADirectoryError):
+        return b""
+
+
+def remove(path: str) -> None:
+    """Remove a file if it is there."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def free_bytes(place: Path) -> int:
+    """Give how many bytes may still be written below a folder, which need not be there yet."""
+    place = place.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def settle(place: str, root: str) -> None:
+    """Bring one file to the disk, with the folders from `root` on that lead to it."""
+    while len(place) >= len(root):
+        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        place = os.path.dirname(place)
+
+
+def sync(root: str) -> None:
+    """Flush the file system that holds a folder (syncfs(2)); all of them where that call is missing."""
+    library = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    if library is None or not hasattr(library, "syncfs"):
+        os.sync()
+        return
+    descriptor = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if library.syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), "syncfs failed", root)
+    finally:
+        os.close(descriptor)
