@@ -139,9 +139,9 @@ def _teller(order: Order, report: Report, sink: Sink) -> Display | Journal:
 
 def _accounts(wishes: Wishes, report: Report, ending: Ending) -> Iterator[Callable[[], None]]:
     """Give what writes the files that a run was asked for."""
-    from pipeline.metrics import write_metrics  # noqa: PLC0415
-
     if path := wishes.metrics_file:
+        from pipeline.metrics import write_metrics  # noqa: PLC0415
+
         yield lambda: write_metrics(path, report, ending)
     if wishes.report:
         yield partial(report.write, wishes.report)

@@ -58,6 +58,7 @@ def test_delete(inbox: Workspace) -> None:
     assert not (inbox.root / "processed").exists()
 
 
+@pytest.mark.slow
 def test_an_archive_that_failed_stays(inbox: Workspace) -> None:
     """Without room on the disk nothing is delivered, so nothing leaves."""
     before = tree(inbox.input)
@@ -70,6 +71,7 @@ def test_an_archive_that_failed_stays(inbox: Workspace) -> None:
     assert tree(inbox.input) == ["half.zip.part"]
 
 
+@pytest.mark.slow
 def test_a_link_stays(workspace: Workspace) -> None:
     """A symbolic link is read, and left alone with what it points at."""
     elsewhere = workspace.root / "elsewhere.zip"
@@ -81,6 +83,7 @@ def test_a_link_stays(workspace: Workspace) -> None:
         assert elsewhere.exists()
 
 
+@pytest.mark.slow
 def test_named_files_are_moved_too(workspace: Workspace) -> None:
     """A file named on the command line, from anywhere, goes beside the input folder."""
     shutil.copy2(SAMPLE, workspace.root / "named.zip")

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.workspace import ROOT, Workspace
 
@@ -66,6 +67,7 @@ def start(workspace: Workspace) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_recognised(workspace: Workspace) -> None:
     """A run is `running` while it lives, and `died` when it was killed; one that only pauses is left alone."""
     shutil.copy2(SAMPLE, workspace.input)
@@ -86,6 +88,7 @@ def test_a_killed_run_is_recognised(workspace: Workspace) -> None:
     assert {run["pid"]: run["state"] for run in history(workspace)}[paused.pid] == "finished"
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_noted(workspace: Workspace) -> None:
     """A run that SIGTERM stopped is `stopped`, with what it had got done."""
     shutil.copy2(SAMPLE, workspace.input)

@@ -11,6 +11,8 @@ import pytest
 from bench.sample import encoded, picture
 from tests.workspace import ROOT, Workspace
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = ROOT / "images_zip_input" / "sample.zip"
 COUNTS = ("stored", "duplicate", "rejected", "ignored", "failed")
 
