@@ -73,7 +73,7 @@ class Entry:
     @property
     def route(self) -> str:
         """The template of the route that answered, or `none`."""
-        return getattr(self._scope.get("route"), "path", "none")
+        return getattr(self._scope.get("route"), "path_format", "none")
 
     def note(self, message: Message) -> None:
         """Note a part of the answer; gives it the id, and keeps browsers from guessing its type."""

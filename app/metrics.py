@@ -56,6 +56,7 @@ def _now(services: Services, totals: Totals | None) -> CollectorRegistry:
         services.inspectors.waiting,
     )
     gauge("fetches_running", "Fetches by URL under way.", services.fetching.inside)
+    gauge("uploads_running", "Batches being received or inspected.", services.uploading.inside)
     pool = services.database.pool.get_stats()
     gauge("database_connections", "Connections to Postgres.", pool.get("pool_size", 0))
     gauge(

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from app.fetch import fetch
 from app.problems import ProblemError
 from app.settings import ApiSettings
@@ -128,4 +130,5 @@ async def main(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    json.dump(asyncio.run(main(json.load(sys.stdin))), sys.stdout)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if "uvloop" in sys.argv else None) as runner:
+        json.dump(runner.run(main(json.load(sys.stdin))), sys.stdout)

@@ -29,7 +29,10 @@ def fetched(script: Script, target: Path, path: str = "/", **changes: object) ->
     """Fetch from a server on this machine that does what a script says, for one connection after the other."""
 
     async def run() -> Fetched:
+        serving: set[asyncio.Task[None] | None] = set()
+
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            serving.add(asyncio.current_task())
             try:
                 await reader.readuntil(b"\r\n\r\n")
                 await script(reader, writer)
@@ -41,7 +44,12 @@ def fetched(script: Script, target: Path, path: str = "/", **changes: object) ->
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             settings = replace(SETTINGS, allowed_ports=(port,), **changes)  # type: ignore[arg-type]
-            return await fetch(f"http://127.0.0.1:{port}{path}", target, settings)
+            try:
+                return await fetch(f"http://127.0.0.1:{port}{path}", target, settings)
+            finally:
+                for task in serving:
+                    if task is not None:
+                        task.cancel()
 
     return asyncio.run(run())
 

@@ -146,7 +146,7 @@ def given(shared: Path) -> list[dict[str, Any]]:
     ]
 
 
-def outcomes(cases: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def outcomes(cases: list[dict[str, Any]], loop: str) -> dict[str, dict[str, Any]]:
     """Run cases in a network of their own, or skip where this user may not make one."""
     for tool in ("unshare", "ip", "openssl"):
         if not shutil.which(tool):
@@ -155,7 +155,7 @@ def outcomes(cases: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this user may not make a network of its own")
     done = subprocess.run(
-        [*alone, sys.executable, "-W", "error", "tests/app/ssrf_world.py"],
+        [*alone, sys.executable, "-W", "error", "tests/app/ssrf_world.py", loop],
         input=json.dumps(cases),
         capture_output=True,
         text=True,
@@ -178,9 +178,9 @@ def is_public(address: str) -> bool:
     return read.is_global and not read.is_multicast and address not in NEVER
 
 
-def judge(cases: list[dict[str, Any]]) -> list[str]:
+def judge(cases: list[dict[str, Any]], loop: str) -> list[str]:
     """Name the cases that did not end as expected; whatever is expected, only public addresses may be reached."""
-    found = outcomes(cases)
+    found = outcomes(cases, loop)
     assert len(found) == len(cases)
     wrong = []
     for asked in cases:
@@ -204,11 +204,13 @@ def judge(cases: list[dict[str, Any]]) -> list[str]:
     return wrong
 
 
-def test_the_given_cases_end_as_they_should(shared: Path) -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_the_given_cases_end_as_they_should(shared: Path, loop: str) -> None:
     """Every URL of the shared list is fetched or refused as it says, and nothing private is ever reached."""
-    assert judge(given(shared)) == []
+    assert judge(given(shared), loop) == []
 
 
-def test_whole_classes_end_as_they_should() -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_whole_classes_end_as_they_should(loop: str) -> None:
     """Every special block is refused as a number, by name, among public answers, by redirect and by rebinding."""
-    assert judge(own()) == []
+    assert judge(own(), loop) == []
