@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import AsyncIterator
 
 import psycopg
@@ -22,15 +23,17 @@ from app.inspectors import Inspectors
 from app.metrics import Metrics
 from app.routes import archives, batches, files, gallery, health, images, ledger
 from app.settings import ApiSettings
+from app.starting import Starting
 from pipeline import removal
 from pipeline.catalog.batch import PREPARE
 from pipeline.catalog.schema import migrate
 from pipeline.database import parameters, persistent
+from pipeline.errors import StoreError
 from pipeline.server import serving
 from pipeline.store import Store
 
 START_SECONDS = 15.0
-POOL_SECONDS = 10.0
+POOL_SECONDS = 5.0
 QUERY_MILLISECONDS = 60_000
 
 log = logging.getLogger("app")
@@ -64,6 +67,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.state.metrics = Metrics()
     app.add_middleware(Door)
     app.add_middleware(Account, metrics=app.state.metrics)
+    app.add_middleware(Starting)
     return app
 
 
@@ -78,12 +82,14 @@ def _open(settings: ApiSettings, stack: contextlib.ExitStack) -> Services:
             min_size=min(2, settings.database_connections),
             max_size=settings.database_connections,
             timeout=POOL_SECONDS,
+            # Attempts slow down until this; afterwards each request makes a fresh one.
+            reconnect_timeout=POOL_SECONDS,
             open=False,
         )
     )
     store = Store(settings.static, settings.static)
-    store.sweep()
-    removal.sweep(settings.static, settings.extracted)
+    # A large store takes long to walk, and nobody waits for this.
+    threading.Thread(target=_sweep, args=(settings, store), daemon=True).start()
     workers = Inspectors(Desk(settings.static, settings.limits), settings.decoders, settings.max_decodes)
     log.info("serving the images in %s", settings.static)
     return Services(
@@ -94,6 +100,15 @@ def _open(settings: ApiSettings, stack: contextlib.ExitStack) -> Services:
         fetching=Gate(settings.max_fetches, "fetching"),
         uploading=Gate(settings.max_uploads, "taking uploads,"),
     )
+
+
+def _sweep(settings: ApiSettings, store: Store) -> None:
+    """Remove what programs that were killed have left."""
+    try:
+        store.sweep()
+        removal.sweep(settings.static, settings.extracted)
+    except StoreError as error:
+        log.warning("leftovers cannot be removed: %s", error)
 
 
 def _prepare(connection: psycopg.Connection) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
@@ -72,7 +71,6 @@ _CONDITIONS: dict[str, LiteralString] = {
     "q": """EXISTS (SELECT FROM image_source s WHERE s.image_id = i.id
         AND (s.member_name ILIKE %(q)s OR s.url ILIKE %(q)s))""",
 }
-KNOWN_DIGESTS: LiteralString = "SELECT sha256 FROM image_info WHERE sha256 = ANY(%(digests)s::bytea[])"
 
 
 def listing(limit: int, before: int | None, filters: Filters) -> tuple[LiteralString, dict[str, object]]:
@@ -106,11 +104,6 @@ def get_image(connection: psycopg.Connection, digest: bytes) -> ImageRow | None:
     name = "sha256" if len(digest) == 32 else "sha1"
     found = _rows(connection, *_select({name: digest}, 1))
     return found[0] if found else None
-
-
-def known_digests(connection: psycopg.Connection, digests: Sequence[bytes]) -> set[bytes]:
-    """Tell which SHA-256 digests belong to images of the catalog."""
-    return {bytes(row[0]) for row in connection.execute(KNOWN_DIGESTS, {"digests": list(digests)})}
 
 
 def _rows(connection: psycopg.Connection, query: LiteralString, asked: dict[str, object]) -> list[ImageRow]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+
+import psycopg
+import pytest
 
 from tests.app.conftest import Api
-from tests.workspace import ROOT
+from tests.conftest import sibling
+from tests.workspace import ROOT, Workspace
 
 
 def test_a_fresh_catalog_is_empty(api: Api) -> None:
@@ -19,3 +24,54 @@ def test_importing_opens_nothing() -> None:
     """Importing the application reads no settings and opens no database."""
     code = "import os; os.environ['IMAGE_API_TIMEOUT'] = 'nonsense'; import app.main"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({"IMAGE_API_TIMEOUT": "soon"}, "IMAGE_API_TIMEOUT='soon' makes no sense"),
+        ({"DATABASE_URL": "postgresql://u:secret@h/x?nonsense=1"}, "cannot be read"),
+    ],
+)
+def test_a_start_that_fails_says_why(workspace: Workspace, environ: dict[str, str], sentence: str) -> None:
+    """What people can mend is told in a sentence, without a traceback or a password."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "uvicorn", "app.main:app", "--port", "0"],
+        cwd=ROOT,
+        env={**workspace.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ran.returncode != 0
+    assert sentence in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "secret" not in ran.stderr
+
+
+def test_connections_that_break_are_replaced(api: Api) -> None:
+    """When Postgres ends every connection, the next request is answered all the same."""
+    assert api.client.get("/images").status_code == 200
+    ended = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+    assert api.workspace.query(ended)[0][0] >= 1
+    for _ in range(4):
+        assert api.client.get("/images").status_code == 200
+
+
+@pytest.mark.slow
+def test_a_database_that_goes_away_is_a_problem(api: Api) -> None:
+    """Without its database the server answers 503 and when to come again, and goes on when it is back."""
+    name = api.workspace.query("SELECT current_database()")[0][0]
+    with psycopg.connect(sibling(api.workspace.url, "postgres"), autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        answer = api.client.get("/")
+        assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+        assert answer.headers["retry-after"]
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+    deadline = time.monotonic() + 60
+    while api.client.get("/images").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
