@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from PIL import Image
 
-from tests.app.conftest import Api, Apis
+from tests.app.conftest import Api, Apis, free_port, stop, wait_until_up
+from tests.app.sender import Sender, digest, photo
+from tests.workspace import ROOT, Workspace
 
 PATIENCE = 60.0
 
@@ -70,29 +77,66 @@ def is_listening(api: Api) -> bool:
         return probe.connect_ex(("127.0.0.1", urlsplit(api.url).port or 0)) == 0
 
 
+def batch(sender: Sender, archive: int, data: bytes) -> httpx.Request:
+    """Make the request of a batch of one image."""
+    item = {"archive": archive, "index": 0, "name": "b.jpg", "sha256": digest(data), "sent": True}
+    parts: dict[str, Any] = {
+        "manifest": (None, json.dumps({"run": sender.run, "items": [item]})),
+        digest(data): ("b.jpg", data),
+    }
+    return sender.client.build_request("POST", "/images/batch", files=parts)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
-def test_a_running_request_is_finished(apis: Apis, site: Site, told: signal.Signals) -> None:
-    """The answer comes, and what it tells is in the catalog; idle connections end at once, and then the server does."""
+def test_what_runs_is_finished(apis: Apis, site: Site) -> None:
+    """A fetch and a half-sent batch still end well and are in the catalog; idle connections end at once."""
     api = apis.start(IMAGE_API_ALLOWED_NETWORKS="127.0.0.0/8", IMAGE_API_ALLOWED_PORTS=str(site.server_port))
+    port = urlsplit(api.url).port or 0
     order = {"url": f"http://127.0.0.1:{site.server_port}/a.png"}
-    with (
-        ThreadPoolExecutor() as threads,
-        socket.create_connection(("127.0.0.1", urlsplit(api.url).port or 0)) as idle,
-    ):
-        running = threads.submit(
+    sender, data = Sender(api.client), photo(5)
+    request = batch(sender, sender.open()["id"], data)
+    head = f"POST /images/batch HTTP/1.1\r\nHost: localhost:{port}\r\n" + "".join(
+        f"{name}: {value}\r\n" for name, value in request.headers.items() if name.startswith("content-")
+    )
+    body = request.read()
+    with ExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor())
+        idle, sending = (
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(2)
+        )
+        fetching = threads.submit(
             httpx.post, f"{api.url}/images", json=order, timeout=PATIENCE, trust_env=False
         )
+        sending.sendall(head.encode() + b"\r\n" + body[:200])
         assert site.asked.wait(PATIENCE)
-        api.process.send_signal(told)
+        api.process.send_signal(signal.SIGTERM)
         end = time.monotonic() + PATIENCE
         while is_listening(api):
             assert time.monotonic() < end
             time.sleep(0.02)
         assert idle.recv(1) == b""
         assert api.process.poll() is None
+        sending.sendall(body[200:])
         site.let_go.set()
-        answer = running.result()
-    assert answer.status_code == 201
-    assert api.process.wait(PATIENCE) in {0, -told}
-    assert api.workspace.query("SELECT encode(sha256, 'hex') FROM image_info") == [(answer.json()["sha256"],)]
+        answer = b"".join(iter(lambda: sending.recv(1 << 16), b""))
+        added = fetching.result()
+    assert added.status_code == 201
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert api.process.wait(PATIENCE) == -signal.SIGTERM
+    found = {row[0] for row in api.workspace.query("SELECT encode(sha256, 'hex') FROM image_info")}
+    assert found == {added.json()["sha256"], digest(data)}
+
+
+@pytest.mark.slow
+def test_uvicorns_own_command_serves_too(workspace: Workspace) -> None:
+    """`uvicorn app.main:app` works from the root of the project, for development."""
+    port = free_port()
+    log = workspace.root / "uvicorn.log"
+    command = [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=workspace.environ, stdout=output, stderr=output)
+    try:
+        wait_until_up(port, process, log)
+        assert httpx.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False).status_code == 200
+    finally:
+        stop(process)
