@@ -6,8 +6,9 @@ import fcntl
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.records import FileIdentity
@@ -19,12 +20,16 @@ SET_ASIDE = frozenset({"processed", "failed"})
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One file that claims to be an archive, found below `root`; `partial` while its name says unfinished."""
+    """One file that claims to be an archive, found below `root`; `partial` while its name says unfinished.
+
+    `seen` is when it looked so, by the monotonic clock.
+    """
 
     path: Path
     file: FileIdentity
     root: Path
     partial: bool = False
+    seen: float = field(default_factory=time.monotonic, compare=False)
 
 
 def discover(paths: Sequence[Path], root: Path) -> Iterator[Delivery]:

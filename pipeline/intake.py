@@ -25,7 +25,8 @@ CHUNK = 64
 """Archives opened in one round trip; each holds a file and a claim until it is sliced."""
 SAMPLE = 64 << 10
 JUST_NOW = 10.0
-SETTLING = 0.5
+SETTLING = 1.0
+"""Seconds that a file is watched; the time since it was discovered counts, so many cost no more than one."""
 UNFINISHED = frozenset({"empty-file", "not-a-zip", "truncated", "structure"})
 
 
@@ -117,13 +118,17 @@ def preflight(delivery: Delivery, settings: Settings) -> ZipArchive:
     if delivery.partial or being_written(delivery.path):
         raise ArchiveError("still-written", "its name or an open writer says that it is not complete")
     try:
-        return ZipArchive(delivery.path, settings.limits, settings.zip_encoding)
+        zip_ = ZipArchive(delivery.path, settings.limits, settings.zip_encoding)
     except ArchiveError as error:
         if error.reason == "vanished" and not os.path.lexists(delivery.path):
             raise ArchiveError("gone") from error
         if error.reason in UNFINISHED and _still_growing(delivery, settings.settle or 0.0):
             raise ArchiveError("still-written", "it changed while it was looked at") from error
         raise
+    if changed(delivery):
+        zip_.close()
+        raise ArchiveError("still-written", "it changed since it was found")
+    return zip_
 
 
 def describe(delivery: Delivery, zip_: ZipArchive) -> Archive:
@@ -158,7 +163,7 @@ def _still_growing(delivery: Delivery, settle: float) -> bool:
         return True
     if age > JUST_NOW:
         return False
-    time.sleep(SETTLING)
+    time.sleep(max(0.0, delivery.seen + SETTLING - time.monotonic()))
     return changed(delivery)
 
 

@@ -9,8 +9,11 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.workspace import ROOT, Workspace
@@ -163,3 +166,30 @@ def test_bad_archives_leave_the_good_ones(sampled: Workspace) -> None:
     assert ran.verdict("dangling.zip")[0] == "failed"
     assert ran.verdict("sample.zip") == ("done", "")
     assert ran.code == 1
+
+
+def test_a_zip_that_becomes_whole_meanwhile_waits(workspace: Workspace) -> None:
+    """What changed between being found and being opened, or grows while it is looked at, is left for the next run."""
+    data = SAMPLE.read_bytes()
+    growing, grown = workspace.input / "growing.zip", workspace.input / "grown.zip"
+    for path in (growing, grown):
+        path.write_bytes(data[:-500])
+    with psycopg.connect(workspace.url) as holdup:
+        holdup.execute("LOCK TABLE archive, archive_file")
+        process = subprocess.Popen(
+            workspace.command("ingest", "--after", "move"),
+            cwd=workspace.root,
+            env=workspace.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while not workspace.query("SELECT FROM run"):
+            assert process.poll() is None
+            time.sleep(0.02)
+        growing.write_bytes(data[:-400])
+        grown.write_bytes(data)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, "2 waiting" in out) == (0, True), err
+    ran = workspace.ingest("--after", "move")
+    assert (ran.verdict("growing.zip")[0], ran.verdict("grown.zip")[0]) == ("rejected", "done")
