@@ -87,6 +87,9 @@ UPDATE archive a SET stored = b.stored, duplicate = b.duplicate, rejected = b.re
     finished_at = CASE WHEN %(close)s AND b.total = a.members AND b.failed = 0 THEN now() ELSE a.finished_at END
 FROM balance b WHERE b.id = a.id
 RETURNING a.id, a.members, a.stored, a.duplicate, a.rejected, a.ignored, a.failed"""
+# Whatever the server's default: this commit, and with it every batch before it, is on the disk when it returns.
+_DURABLE = """
+SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"""
 _REFUSE = """
 INSERT INTO archive (digest, name, state, reason, detail, size) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (digest) DO UPDATE SET state = excluded.state, reason = excluded.reason, detail = excluded.detail
@@ -147,6 +150,7 @@ def finish(connection: psycopg.Connection, ids: Sequence[int], *, close: bool = 
     An archive with failed members stays open, so that the next run tries them again.
     """
     asked = {"ids": list(ids), "damage": list(DAMAGE), "close": close}
+    connection.execute(_DURABLE)
     return {row[0]: Balance(*row[1:]) for row in connection.execute(_FINISH, asked)}
 
 
