@@ -22,6 +22,7 @@ from pipeline.images.kinds import KINDS
 from pipeline.reasons import sentence
 from pipeline.records import Member, Outcome, Slice, Verdict
 from pipeline.settings import Limits
+from pipeline.store import WORKSHOP
 from pipeline.temporary import temporary_name
 
 NAMED_BADLY: Final = frozenset({"path-escape", "absolute-path", "bad-name", "bad-encoding", "name-too-long"})
@@ -73,7 +74,8 @@ class Quarantine:
     ) -> None:
         reader, limits = read
         pieces = reader.stream(member, limits) if _readable(member, limits) else iter(())
-        temporary = f"{os.path.dirname(place)}/{temporary_name(os.path.basename(place))}"
+        temporary = f"{self._folder}/{WORKSHOP}/{temporary_name('work')}/{temporary_name('kept')}"
+        os.makedirs(os.path.dirname(temporary), exist_ok=True)
         try:
             size, digest, complete = _write(temporary, pieces, member)
             if size:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from bench.sample import encoded, picture
-from pipeline import store as store_module
+from pipeline import files
 from pipeline.brake import Brake
 from pipeline.catalog import ledger
 from pipeline.engines.serial import SerialEngine
@@ -24,7 +24,7 @@ from pipeline.report import Report
 from pipeline.settings import Settings
 from pipeline.sinks.postgres import PostgresSink
 from pipeline.store import Store
-from pipeline.work import Workbench
+from pipeline.workbench import Workbench
 
 ARCHIVES = 5
 
@@ -61,7 +61,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[Event]:
     monkeypatch.setattr(ledger, "finish", closing)
     monkeypatch.setattr(os, "link", noted(os.link, "made", 1))
     monkeypatch.setattr(os, "replace", noted(os.replace, "made", 1))
-    monkeypatch.setattr(store_module, "_sync", noted(store_module._sync, "flushed", 0))
+    monkeypatch.setattr(files, "sync", noted(files.sync, "flushed", 0))
     return seen
 
 
