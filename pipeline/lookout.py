@@ -13,6 +13,7 @@ from pipeline.inbox import Delivery, being_written
 from pipeline.records import ArchiveResult, ArchiveVerdict, FileIdentity
 
 TICK = 1.0
+LONGEST = 300.0
 FINAL = frozenset({ArchiveVerdict.DONE, ArchiveVerdict.KNOWN, ArchiveVerdict.REJECTED})
 
 
@@ -21,6 +22,7 @@ class _Sight(NamedTuple):
 
     file: FileIdentity
     ripe: float
+    tries: int = 0
 
 
 @dataclass(slots=True)
@@ -28,7 +30,8 @@ class Lookout:
     """Tells which deliveries are at rest and were not dealt with before; remembers no more than is in the folder.
 
     A file is at rest when nobody has it open for writing and it looked the same for `rest` seconds, by the
-    monotonic clock. What failed is tried again after `again` seconds.
+    monotonic clock. What failed or waits is tried again after `again` seconds, then after twice as long, and so on
+    up to five minutes.
     """
 
     rest: float = TICK
@@ -64,8 +67,11 @@ class Lookout:
         for delivery in deliveries:
             if delivery.path in final:
                 self.dismiss(delivery)
-            else:
-                self._seen[delivery.path] = _Sight(delivery.file, time.monotonic() + self.again)
+                continue
+            sight = self._seen.get(delivery.path)
+            tries = sight.tries + 1 if sight else 1
+            pause = min(self.again * 2 ** (tries - 1), max(LONGEST, self.again))
+            self._seen[delivery.path] = _Sight(delivery.file, time.monotonic() + pause, tries)
 
     def dismiss(self, delivery: Delivery) -> None:
         """Leave a delivery alone until its file changes."""

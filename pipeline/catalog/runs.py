@@ -13,6 +13,7 @@ from uuid import UUID
 
 import psycopg
 
+from pipeline.catalog.batch import clean
 from pipeline.history import Ending, Run
 from pipeline.records import ArchiveVerdict, Balance
 
@@ -32,6 +33,7 @@ _BURY = f"""
 UPDATE run SET state = 'died', finished = clock_timestamp()
 WHERE state = 'running' AND id IS DISTINCT FROM %s
 AND CASE WHEN lease_until IS NULL THEN pg_try_advisory_xact_lock({_KEY}) ELSE lease_until < clock_timestamp() END"""
+_REVIVE = "UPDATE run SET state = 'running', finished = NULL WHERE id = %s AND state = 'died'"
 _RECENT = """
 SELECT id, command, sink, host, pid, state, started, finished, exit_code, message,
     archives_done, archives_known, archives_rejected, archives_failed, archives_waiting,
@@ -57,8 +59,12 @@ class RunRow(NamedTuple):
 
 
 def hold(connection: psycopg.Connection, run: Run) -> None:
-    """Take the lock that says that a run lives, for as long as the connection does."""
+    """Take the lock that says that a run lives, for as long as the connection does.
+
+    One that another took for dead while its connection was broken is alive again.
+    """
     connection.execute("SELECT pg_advisory_lock(hashtextextended(%s::uuid::text, 0))", (run.id,))
+    connection.execute(_REVIVE, (run.id,))
 
 
 def begin(connection: psycopg.Connection, run: Run) -> None:
@@ -76,7 +82,7 @@ def end(connection: psycopg.Connection, run: Run, ending: Ending) -> None:
         "id": run.id,
         "state": ending.state.value,
         "code": ending.exit_code,
-        "message": ending.message.replace("\0", ""),
+        "message": clean(ending.message),
         "done": count.get(ArchiveVerdict.DONE, 0),
         "known": count.get(ArchiveVerdict.KNOWN, 0),
         "refused": count.get(ArchiveVerdict.REJECTED, 0),

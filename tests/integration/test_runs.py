@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -14,6 +15,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from pipeline.history import Ending, Run, RunState
+from pipeline.records import Balance
+from pipeline.sinks.postgres import PostgresSink
 from tests.workspace import ROOT, Workspace
 
 SAMPLE = ROOT / "images_zip_input" / "sample.zip"
@@ -99,3 +103,26 @@ def test_a_stopped_run_is_noted(workspace: Workspace) -> None:
         process.terminate()
     assert process.wait(60) == 1
     assert [(run["state"], run["exit_code"]) for run in history(workspace)] == [("stopped", 1)]
+
+
+def test_a_run_that_was_taken_for_dead_comes_back(database_url: str) -> None:
+    """A run whose connection broke for a moment is `running` again once it has another; its last words are kept."""
+    run, other = Run("ingest", "postgres"), Run("ingest", "postgres")
+    sink, witness = PostgresSink(database_url), PostgresSink(database_url)
+    with (
+        contextlib.closing(sink),
+        contextlib.closing(witness),
+        psycopg.connect(database_url, autocommit=True) as eyes,
+    ):
+        sink.begin(run)
+        eyes.execute(
+            """SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+            WHERE locktype = 'advisory' AND granted AND datname = current_database()"""
+        )
+        witness.begin(other)
+        state = "SELECT state, message FROM run WHERE id = %s"
+        assert eyes.execute(state, (run.id,)).fetchone() == ("died", "")
+        assert sink.known([]) == set()
+        assert eyes.execute(state, (run.id,)).fetchone() == ("running", "")
+        sink.end(run, Ending(RunState.FAILED, 1, {}, Balance(), "odd \udcff\0 name"))
+        assert eyes.execute(state, (run.id,)).fetchone() == ("failed", "odd \\udcff\\0 name")

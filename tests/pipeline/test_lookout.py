@@ -87,6 +87,24 @@ def test_what_is_dealt_with_is_left_alone(tmp_path: Path, clock: Clock, verdict:
     assert names(lookout, tmp_path) == ["a.zip"]
 
 
+def test_what_fails_again_waits_longer(tmp_path: Path, clock: Clock) -> None:
+    """Each failure doubles the pause, up to five minutes; a change of the file starts anew."""
+    lookout, path = Lookout(rest=5, again=60), tmp_path / "a.zip"
+    path.write_bytes(ZIP)
+    for pause in (60, 120, 240, 300, 300):
+        deliveries = list(discover([], tmp_path))
+        lookout.ready(deliveries)
+        lookout.heard(deliveries, [])
+        clock.now += pause - 1
+        assert names(lookout, tmp_path) == []
+        clock.now += 1
+        assert names(lookout, tmp_path) == ["a.zip"]
+    path.write_bytes(ZIP * 2)
+    assert names(lookout, tmp_path) == []
+    clock.now += 5
+    assert names(lookout, tmp_path) == ["a.zip"]
+
+
 def test_nothing_is_remembered_of_what_is_gone(tmp_path: Path, clock: Clock) -> None:
     """What is taken out of the folder is forgotten."""
     lookout, path = Lookout(), tmp_path / "a.zip"
