@@ -29,7 +29,7 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	@touch $@
 
 ingest: $(VENV)/.run  ## Take in every zip in images_zip_input/ (ARGS="--help" shows options)
-	@$(BIN)/python -m pipeline ingest $(ARGS)
+	@$(BIN)/python -m pipeline ingest $(if $(SINK),--sink $(SINK)) $(ARGS)
 
 serve: $(VENV)/.run  ## Run the Image API on http://localhost:8000 (ARGS="--port 8080"; ARGS=--help shows options)
 	@$(BIN)/python -m app $(ARGS)

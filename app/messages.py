@@ -8,7 +8,6 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Strict
 
-from pipeline.catalog.batch import clean
 from pipeline.catalog.claims import Claimant
 from pipeline.records import (
     Archive,
@@ -20,6 +19,7 @@ from pipeline.records import (
     Recorded,
     State,
     Verdict,
+    clean,
 )
 
 MAX_ARCHIVES = 1000
@@ -53,7 +53,8 @@ ArchiveDigest = Annotated[
     str, Field(pattern="^([0-9a-f]{2}){1,64}$", description="The archive's digest in hex.")
 ]
 Reason = Annotated[str, Field(pattern="^[a-z0-9-]{1,60}$", examples=["truncated"])]
-Ids = Annotated[list[Annotated[Whole, Field(ge=0, le=BIG)]], Field(max_length=MAX_ARCHIVES)]
+Count = Annotated[Whole, Field(ge=0, le=BIG)]
+Ids = Annotated[list[Count], Field(max_length=MAX_ARCHIVES)]
 
 
 class File(BaseModel):
@@ -163,17 +164,22 @@ class Page(BaseModel):
 class Sum(BaseModel):
     """A balance: it closes when the verdicts sum to the members."""
 
-    members: int
-    stored: int
-    duplicate: int
-    rejected: int
-    ignored: int
-    failed: int
+    members: Count
+    stored: Count
+    duplicate: Count
+    rejected: Count
+    ignored: Count
+    failed: Count
 
     @classmethod
     def of(cls, balance: Balance) -> Self:
         """Make the message of a balance."""
         return cls(**{name: getattr(balance, name) for name in cls.model_fields})
+
+    @property
+    def balance(self) -> Balance:
+        """The same, as the core has it."""
+        return Balance(**self.model_dump())
 
 
 class Refusal(BaseModel):

@@ -37,7 +37,7 @@ class Body:
         self.manifest: Manifest | None = None
         self.files: dict[str, Path] = {}
         self._store = store
-        self._parts_left = max_parts
+        self._parts_left = max_parts + 1
         self._expected: set[str] = set()
         self._text = bytearray()
         self._name = bytearray()

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 
+def clean(text: str) -> str:
+    """Give a text that Postgres and JSON take: what a decoder says of hostile bytes may hold NUL or lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
 class Verdict(StrEnum):
     """How one member of an archive ends."""
 

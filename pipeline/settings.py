@@ -46,6 +46,11 @@ class Settings:
     processed: Path | None = None
     failed: Path | None = None
     sink: str = "postgres"
+    api_url: str | None = None
+    api_token: str | None = field(default=None, repr=False)
+    concurrency: int = 4
+    api_timeout: float = 120.0
+    api_patience: float = 60.0
     engine: str = "processes"
     workers: int = 0
     check: str = "decode"
@@ -57,6 +62,11 @@ class Settings:
     max_errors: int | None = None
     time_limit: float | None = None
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def shelf(self) -> Path | None:
+        """The folder of the store; None where the store is the API's business."""
+        return None if self.sink == "api" else self.static
 
     @property
     def processed_folder(self) -> Path:

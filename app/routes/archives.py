@@ -55,6 +55,9 @@ class Finishing(BaseModel):
 
     run: UUID
     ids: Ids
+    close: Annotated[
+        bool, Field(description="Whether those that balance are done; false leaves all open.")
+    ] = True
 
 
 @router.post("/archives/known")
@@ -114,10 +117,11 @@ def finish(finishing: Finishing, services: AllServices) -> list[Sum]:
 
     Answers the balances in the order asked for. One that does not close, or has failed members, stays open.
     """
-    services.store.flush()
+    if finishing.close:
+        services.store.flush()
     with services.database.transaction() as connection:
         claims.keep(connection, finishing.run)
-        balances = ledger.finish(connection, finishing.ids)
+        balances = ledger.finish(connection, finishing.ids, close=finishing.close)
         claims.free(connection, finishing.ids, finishing.run)
     if unknown := [number for number in finishing.ids if number not in balances]:
         raise ProblemError(404, "unknown-archive", f"There is no archive {unknown[0]}.")
@@ -138,17 +142,3 @@ def refuse(refusal: Refusal, database: GivenDatabase) -> None:
     with database.transaction() as connection:
         digest = bytes.fromhex(refusal.digest)
         ledger.refuse(connection, refusal.file.identity, digest, refusal.result)
-
-
-@router.put("/claims", status_code=204)
-def renew(run: Run, database: GivenDatabase) -> None:
-    """Prolong a run's claims."""
-    with database.transaction() as connection:
-        claims.renew(connection, run.claimant)
-
-
-@router.delete("/claims/{run}", status_code=204)
-def leave(run: UUID, database: GivenDatabase) -> None:
-    """Let go of everything that a run holds, as it ends."""
-    with database.transaction() as connection:
-        claims.leave(connection, run)

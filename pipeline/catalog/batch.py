@@ -8,7 +8,7 @@ import psycopg
 from psycopg import errors
 
 from pipeline.errors import CatalogError, CatalogUnavailable
-from pipeline.records import Record, Verdict
+from pipeline.records import Record, Verdict, clean
 from pipeline.store import local_url
 
 _COLUMNS = (
@@ -181,8 +181,3 @@ def _path(file: str, name: str) -> str | None:
         return None
     path = file.partition("/")[2]
     return "" if path == name else path
-
-
-def clean(text: str) -> str:
-    """Give a text that Postgres takes: what a decoder says of hostile bytes may hold NUL or lone surrogates."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -15,10 +15,9 @@ from typing import LiteralString, NamedTuple
 import psycopg
 from psycopg import errors
 
-from pipeline.catalog.batch import clean
 from pipeline.database import translated
 from pipeline.errors import CatalogUnavailable
-from pipeline.records import Image
+from pipeline.records import Image, clean
 from pipeline.store import local_url
 
 LOCK = 0x66696C6573

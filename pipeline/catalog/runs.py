@@ -19,8 +19,12 @@ from pipeline.records import ArchiveVerdict, Balance
 
 _KEY = "hashtextextended(id::text, 0)"
 _BEGIN = """
-INSERT INTO run (id, command, sink, host, pid, state)
-VALUES (%(id)s, %(command)s, %(sink)s, %(host)s, %(pid)s, 'running') ON CONFLICT (id) DO NOTHING"""
+INSERT INTO run (id, command, sink, host, pid, state, lease_until)
+VALUES (%(id)s, %(command)s, %(sink)s, %(host)s, %(pid)s, 'running',
+    clock_timestamp() + make_interval(secs => %(lease)s)) ON CONFLICT (id) DO NOTHING"""
+_RENEW = """
+UPDATE run SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s), state = 'running', finished = NULL
+WHERE id = %(id)s AND lease_until IS NOT NULL AND state IN ('running', 'died')"""
 _END = """
 UPDATE run SET state = %(state)s, finished = clock_timestamp(), exit_code = %(code)s, message = %(message)s,
     archives_done = %(done)s, archives_known = %(known)s, archives_rejected = %(refused)s,
@@ -67,11 +71,26 @@ def hold(connection: psycopg.Connection, run: Run) -> None:
     connection.execute(_REVIVE, (run.id,))
 
 
-def begin(connection: psycopg.Connection, run: Run) -> None:
-    """Note that a run begins, and that others died; repeating it changes nothing."""
+def begin(connection: psycopg.Connection, run: Run, lease: float | None = None) -> None:
+    """Note that a run begins, and that others died; repeating it changes nothing.
+
+    A run that does not `hold` a lock has a lease instead, in seconds, to be renewed.
+    """
     bury(connection, run)
-    values = {"id": run.id, "command": run.command, "sink": run.sink, "host": run.host, "pid": run.pid}
+    values = {
+        "id": run.id,
+        "command": run.command,
+        "sink": run.sink,
+        "host": run.host,
+        "pid": run.pid,
+        "lease": lease,
+    }
     connection.execute(_BEGIN, values)
+
+
+def renew(connection: psycopg.Connection, run: UUID, lease: float) -> None:
+    """Prolong a run's lease in seconds; one that was taken for dead lives again."""
+    connection.execute(_RENEW, {"id": run, "lease": lease})
 
 
 def end(connection: psycopg.Connection, run: Run, ending: Ending) -> None:

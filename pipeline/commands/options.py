@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -116,7 +117,9 @@ def make_settings(values: dict[str, Any]) -> Settings:
     limit_names = {entry.name for entry in fields(Limits)}
     limits = Limits(**{name: values[name] for name in limit_names & values.keys()})
     names = {entry.name for entry in fields(Settings)} - {"limits"}
-    settings = Settings(**{name: values[name] for name in names & values.keys()}, limits=limits)
+    given = {name: values[name] for name in names & values.keys()}
+    token = os.environ.get("IMAGE_API_TOKEN", "").strip() or None
+    settings = Settings(**given, limits=limits, api_token=token)
     extracted, static = settings.extracted.resolve(), settings.static.resolve()
     if extracted == static or extracted in static.parents or static in extracted.parents:
         raise SettingsError(f"--extracted {extracted} and --static {static} must lie apart from each other.")

@@ -19,7 +19,7 @@ delivery_options = group(
     option(
         "--sink",
         "PIPELINE_SINK",
-        type=click.Choice(["postgres"]),
+        type=click.Choice(["postgres", "api"]),
         default=_DEFAULT.sink,
         help="Where records go.",
     ),
@@ -202,6 +202,36 @@ limit_options = group(
     ),
 )
 """Bounds on what an archive and an image may cost."""
+api_options = group(
+    option(
+        "--api-url",
+        "IMAGE_API_URL",
+        default=None,
+        help="Image API that --sink api delivers to; a token goes into IMAGE_API_TOKEN.",
+    ),
+    option(
+        "--concurrency",
+        "PIPELINE_CONCURRENCY",
+        type=click.IntRange(1, 256),
+        default=_DEFAULT.concurrency,
+        help="Batches on their way to the API at once, at most.",
+    ),
+    option(
+        "--api-timeout",
+        "PIPELINE_API_TIMEOUT",
+        type=click.FloatRange(0.001),
+        default=_DEFAULT.api_timeout,
+        help="Seconds to wait for an answer of the API.",
+    ),
+    option(
+        "--api-patience",
+        "PIPELINE_API_PATIENCE",
+        type=click.FloatRange(0),
+        default=_DEFAULT.api_patience,
+        help="Seconds to go on trying while the API answers nothing.",
+    ),
+)
+"""How the Image API is reached."""
 account_options = group(
     option(
         "--report",
@@ -231,7 +261,15 @@ account_options = group(
 
 def run_options(command: Command) -> Command:
     """Add every option that a run of any kind understands."""
-    groups = (delivery_options, database_options, place_options, work_options, limit_options, account_options)
+    groups = (
+        delivery_options,
+        api_options,
+        database_options,
+        place_options,
+        work_options,
+        limit_options,
+        account_options,
+    )
     for add in reversed(groups):
         command = add(command)
     return command

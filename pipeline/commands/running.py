@@ -86,12 +86,12 @@ def run(order: Order) -> Report:
     report = Report(Run(order.command, settings.sink), order.wishes.strict)
     bench = Workbench(
         settings.extracted,
-        settings.static,
+        settings.shelf,
         settings.limits,
         settings.check,
         quarantine=settings.quarantine,
     )
-    store = Store(settings.extracted, settings.static, settings.quarantine)
+    store = Store(settings.extracted, settings.shelf, settings.quarantine)
     brake, aftercare = _brake(order, report, store), Aftercare(settings, order.deliveries)
     engine = make_engine(settings.engine, bench, settings.workers)
     with (

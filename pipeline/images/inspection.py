@@ -20,7 +20,7 @@ from pipeline.errors import ImageError
 from pipeline.images import exif, frames, jpeg, png, tiff
 from pipeline.images.dhash import dhash
 from pipeline.images.kinds import HEAD, KINDS, foreign, is_camera_raw, sniff
-from pipeline.images.source import Source
+from pipeline.images.source import FileMap, Source
 from pipeline.records import Image
 from pipeline.settings import Limits
 
@@ -59,7 +59,7 @@ def inspect_file(  # noqa: PLR0913 - what hashing on the way found
     """Inspect an image in a file that was hashed on its way there; raises `ImageError`."""
     if size == 0:
         raise ImageError("empty-file", "it has no bytes")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+    with path.open("rb") as file, FileMap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         view = memoryview(mapped)
         try:
             found = _inspect(Source(view, limits), check)

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import io
 import mmap
+import os
 from dataclasses import dataclass
 from typing import IO
 
 from pipeline.settings import Limits
+
+
+class FileMap(mmap.mmap):
+    """A file's map in which a place behind the end is empty, as in any file, and not an error."""
+
+    def seek(self, pos: int, whence: int = os.SEEK_SET) -> None:
+        """Go to a place, or to the end for one behind it."""
+        try:
+            super().seek(pos, whence)  # type: ignore[arg-type]  # 0 to 4, said more narrowly
+        except ValueError:
+            if whence == os.SEEK_SET and pos < 0:
+                raise
+            super().seek(0, os.SEEK_END)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SINKS: Final = {
     "postgres": "pipeline.sinks.postgres:opened",
+    "api": "pipeline.sinks.api:opened",
 }
 
 

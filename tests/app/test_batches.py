@@ -134,7 +134,7 @@ def test_bounds_on_bodies(apis: Apis) -> None:
     api = apis.start(IMAGE_API_MAX_BODY_BYTES="20000", IMAGE_API_MAX_PARTS="4")
     sender = Sender(api.client)
     one = sender.open()["id"]
-    many = [photo(seed) for seed in range(4)]
+    many = [photo(seed) for seed in range(5)]
     answer = sender.batch([item(one, seed, data) for seed, data in enumerate(many)], many)
     assert (answer.status_code, answer.json()["code"]) == (413, "too-many-parts")
     large = bytes(30_000)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.app.conftest import Apis
 from tests.workspace import Workspace
 
 
@@ -13,3 +16,10 @@ from tests.workspace import Workspace
 def workspace(tmp_path: Path, database_url: str) -> Workspace:
     """Give an empty workspace."""
     return Workspace(tmp_path, database_url)
+
+
+@pytest.fixture
+def apis(workspace: Workspace) -> Iterator[Apis]:
+    """Give what starts API servers on the workspace."""
+    with ExitStack() as stack:
+        yield Apis(workspace, stack)
