@@ -13,9 +13,8 @@ from uuid import UUID
 
 import psycopg
 
-from pipeline.catalog.batch import clean
 from pipeline.history import Ending, Run
-from pipeline.records import ArchiveVerdict, Balance
+from pipeline.records import ArchiveVerdict, Balance, clean
 
 _KEY = "hashtextextended(id::text, 0)"
 _BEGIN = """
