@@ -10,8 +10,8 @@ import uvicorn
 
 from app import logs
 
-CONNECTIONS = 1000
-FILES = 8 * CONNECTIONS
+FILES = 8192
+"""Files that may be open, where the system allows it: connections, and what is sent and received over them."""
 STOP_SECONDS = 120
 KEEP_ALIVE_SECONDS = 15
 
@@ -43,7 +43,6 @@ def main(**options: str | int | bool | None) -> None:
         log_config=logs.config(as_json),
         access_log=False,
         server_header=False,
-        limit_concurrency=CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
         **options,  # type: ignore[arg-type]  # named and typed by the options above

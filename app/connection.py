@@ -1,19 +1,33 @@
 """Connections that cannot be held for ever: what uvicorn leaves unbounded about a client is bounded here.
 
 uvicorn's protocol for httptools has no limit on the size of a request's head or trailer, on the time that a head
-may take, on pipelined requests, and on how long an answer may wait for a client that does not read.
+may take, on pipelined requests, and on how long an answer may wait for a client that does not read. Its answer when
+there are too many connections is a bare text; here it is a problem that says when to come again.
 """
 
 from __future__ import annotations
 
 import asyncio
 
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.problems import response
+
 HEAD_SECONDS = 20.0
+HURRIED_SECONDS = 3.0
+"""How long a head may take when half of the connections are in use."""
+MOST = 1000
+"""Connections whose requests are served at once."""
 MAX_HEAD_BYTES = 64 << 10
 MAX_PIPELINED = 16
 READ_SECONDS = 60.0
+
+
+async def crowded(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer that there are too many connections."""
+    headers = {"Retry-After": "2", "Connection": "close"}
+    await response(503, "busy", "Too many connections are open.", headers)(scope, receive, send)
 
 
 class Connection(HttpToolsProtocol):
@@ -48,6 +62,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests without waiting for answers")
         self._answering = True
+        self.app = crowded if len(self.connections) > MOST else self.config.loaded_app
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -93,7 +108,8 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
-        self._waiting = self.loop.call_later(HEAD_SECONDS, self._give_up)
+        patience = HURRIED_SECONDS if len(self.connections) > MOST / 2 else HEAD_SECONDS
+        self._waiting = self.loop.call_later(patience, self._give_up)
 
     def _give_up(self) -> None:
         """End a connection whose head does not come."""

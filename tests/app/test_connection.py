@@ -215,3 +215,24 @@ def test_nonsense_is_400(running: Running, text: bytes) -> None:
     with running.dial() as client:
         client.sendall(text)
         assert ended(client).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_crowd_is_told_to_come_again(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With too many connections the answer is an honest 503; silent ones are soon gone, and service goes on."""
+    monkeypatch.setattr(connection, "HEAD_SECONDS", DEADLINE)
+    monkeypatch.setattr(connection, "HURRIED_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "MOST", 8)
+    request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    silent = [running.dial() for _ in range(8)]
+    with running.dial() as client:
+        client.sendall(request)
+        answer = ended(client)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 2" in answer
+    assert b"application/problem+json" in answer
+    running.until(lambda: running.connections <= 4)
+    with running.dial() as client:
+        client.sendall(request)
+        assert ended(client).startswith(b"HTTP/1.1 200 ")
+    for client in silent:
+        client.close()

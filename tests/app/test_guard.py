@@ -11,6 +11,7 @@ from fastapi import Request
 from app.guard import check_read, check_write
 from app.problems import ProblemError
 from app.settings import ApiSettings
+from tests.app.conftest import Api
 
 OPEN = ApiSettings()
 TOKEN = ApiSettings(token="s3cret")
@@ -246,3 +247,30 @@ def test_an_allowed_network_opens_nothing_here() -> None:
     """Networks that may be fetched from have no say in who may write."""
     settings = ApiSettings(allowed_networks=(ipaddress.ip_network("192.168.0.0/16"),))
     assert answer(asked("192.168.0.7"), settings) == 403
+
+
+def test_a_running_server_guards_its_door(api: Api) -> None:
+    """What holds for requests as made here holds for those that come over the wire."""
+    assert api.client.get("/images", headers={"Host": "evil.example"}).status_code == 200
+    for headers in (
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"X-Forwarded-For": "8.8.8.8"},
+        {"Forwarded": "for=127.0.0.1"},
+    ):
+        for method, path in (
+            ("DELETE", "/images"),
+            ("POST", "/images"),
+            ("POST", "/archives"),
+            ("POST", "/nothing"),
+        ):
+            answer = api.client.request(method, path, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (403, "token-required"), (
+                method,
+                path,
+                headers,
+            )
+    assert api.client.delete("/images").status_code == 200
