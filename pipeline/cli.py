@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from importlib import import_module
@@ -64,23 +65,35 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo(STOPPED, err=True)
-        sys.exit(1)
-    except SettingsError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(2)
-    except PipelineError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else "The output cannot be written: "
-        click.echo(f"Error: {place}{error.strerror or error}.", err=True)
-        sys.exit(1)
-    # What is done is done: a signal that comes while the interpreter cleans up changes nothing any more.
+        code = status if isinstance(status, int) else 0
+    except BaseException as error:  # noqa: BLE001 - what is not for people goes on
+        _settle_down()
+        code = _told(error)
+    _settle_down()
+    sys.exit(code)
+
+
+def _settle_down() -> None:
+    """Let signals change nothing any more: what is done is done, and what is left is to say how it ended."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _told(error: BaseException) -> int:
+    """Say what ended a command, and give the exit code; errors that are not meant for people go on."""
+    match error:
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case click.Abort() | KeyboardInterrupt():
+            click.echo(STOPPED, err=True)
+        case PipelineError():
+            click.echo(f"Error: {error}", err=True)
+        case OSError():
+            place = f"{error.filename}: " if error.filename else "The output cannot be written: "
+            click.echo(f"Error: {place}{error.strerror or error}.", err=True)
+            # What is still buffered would fail once more at the very end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        case _:
+            raise error
+    return 2 if isinstance(error, SettingsError) else 1

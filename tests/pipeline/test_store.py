@@ -1,0 +1,200 @@
+"""What a name shows in the trees is whole, and the same bytes are there once."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.sample import encoded, picture
+from pipeline.errors import StoreError
+from pipeline.images import inspect
+from pipeline.records import Image
+from pipeline.settings import Limits
+from pipeline.store import WORKSHOP, Store, local_url, static_path
+from pipeline.temporary import is_temporary, temporary_name
+
+DATA = encoded(picture(1, (16, 12)), "PNG")
+IMAGE = inspect(DATA, Limits())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Give a store with folders of its own."""
+    return Store(tmp_path / "extracted", tmp_path / "static")
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """Give every file below a folder, with its content."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_places() -> None:
+    """An image's place follows from its digest and type."""
+    digits = IMAGE.sha256.hex()
+    assert static_path(IMAGE.sha256, "png") == f"{digits[:2]}/{digits[2:4]}/{digits}.png"
+    assert local_url(IMAGE.sha256, "jpeg").endswith(".jpg")
+
+
+def test_published_once_and_linked(store: Store, tmp_path: Path) -> None:
+    """The same bytes under two names are one file on the disk, in both trees."""
+    store.publish(DATA, IMAGE, "archive", "a/b.png")
+    store.publish(DATA, IMAGE, "archive", "c.png")
+    shelf = tmp_path / "static" / static_path(IMAGE.sha256, "png")
+    for path in (tmp_path / "extracted/archive/a/b.png", tmp_path / "extracted/archive/c.png"):
+        assert path.samefile(shelf)
+    assert shelf.stat().st_nlink == 3
+    assert store.holds(IMAGE.sha256, "png")
+    assert len(files(tmp_path)) == 3
+
+
+def test_publishing_again_changes_nothing(store: Store, tmp_path: Path) -> None:
+    """A repeated run leaves the same files."""
+    for _ in range(3):
+        store.publish(DATA, IMAGE, "archive", "a.png")
+    assert len(files(tmp_path)) == 2
+
+
+def test_torn_files_are_made_whole(store: Store, tmp_path: Path) -> None:
+    """A file that a crash of the system left torn, in either tree, is replaced."""
+    store.publish(DATA, IMAGE, "archive", "a.png")
+    for torn in (
+        tmp_path / "static" / static_path(IMAGE.sha256, "png"),
+        tmp_path / "extracted/archive/a.png",
+    ):
+        torn.unlink()
+        torn.write_bytes(DATA[:10])
+        store.publish(DATA, IMAGE, "archive", "a.png")
+        assert set(files(tmp_path).values()) == {DATA}
+        assert len(files(tmp_path)) == 2
+
+
+def test_a_streamed_file(store: Store, tmp_path: Path) -> None:
+    """A scratch file becomes the image, once; nothing of it stays."""
+    for name in ("a.png", "b.png"):
+        with store.scratch() as scratch:
+            scratch.write_bytes(DATA)
+            store.publish_file(scratch, IMAGE, "archive", name)
+    assert set(files(tmp_path)) == {
+        "extracted/archive/a.png", "extracted/archive/b.png", f"static/{static_path(IMAGE.sha256, 'png')}",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EMLINK])
+def test_where_links_are_impossible(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Other file systems, and full link counts, get copies."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    for name in ("a.png", "b.png"):
+        store.publish(DATA, IMAGE, "archive", name)
+    with store.scratch() as scratch:
+        scratch.write_bytes(DATA)
+        store.publish_file(scratch, IMAGE, "archive", "c.png")
+    assert len(files(tmp_path)) == 4
+    assert set(files(tmp_path).values()) == {DATA}
+    (tmp_path / "static" / static_path(IMAGE.sha256, "png")).write_bytes(b"torn")
+    store.publish(DATA, IMAGE, "archive", "d.png")
+    assert set(files(tmp_path).values()) == {DATA}
+
+
+def test_restoring(store: Store, tmp_path: Path) -> None:
+    """The extracted tree is made again from the store, when that still has the bytes."""
+    store.publish(DATA, IMAGE, "archive", "a.png")
+    (tmp_path / "extracted/archive/a.png").unlink()
+    assert store.restore(IMAGE.sha256, "png", "archive", "a.png")
+    assert (tmp_path / "extracted/archive/a.png").read_bytes() == DATA
+    (tmp_path / "static" / static_path(IMAGE.sha256, "png")).write_bytes(b"torn")
+    assert not store.restore(IMAGE.sha256, "png", "archive", "a.png")
+
+
+def test_links_planted_in_the_way(store: Store, tmp_path: Path) -> None:
+    """A symbolic link where a folder belongs is not followed."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "extracted").mkdir()
+    (tmp_path / "extracted/archive").symlink_to(elsewhere)
+    with pytest.raises(StoreError, match="in the way"):
+        store.publish(DATA, IMAGE, "archive", "a.png")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_link_planted_as_the_file_is_replaced(store: Store, tmp_path: Path) -> None:
+    """A symbolic link where an image belongs does not lead its bytes astray."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (tmp_path / "extracted/archive").mkdir(parents=True)
+    (tmp_path / "extracted/archive/a.png").symlink_to(victim)
+    store.publish(DATA, IMAGE, "archive", "a.png")
+    assert victim.read_bytes() == b"precious"
+    assert not (tmp_path / "extracted/archive/a.png").is_symlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write everywhere")
+def test_folders_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
+    """The error says where and why."""
+    (tmp_path / "extracted").mkdir(mode=0o500)
+    with pytest.raises(StoreError, match="may not write"):
+        store.publish(DATA, IMAGE, "archive", "a.png")
+
+
+def test_a_full_disk(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to do, and nothing torn stays."""
+
+    def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StoreError, match="free some space"):
+        store.publish(DATA, IMAGE, "archive", "a.png")
+    assert files(tmp_path) == {}
+
+
+def dead_process() -> int:
+    """Give the id of a process that is gone."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_sweeping(store: Store, tmp_path: Path) -> None:
+    """What a killed process left goes, what is still written stays."""
+    store.publish(DATA, IMAGE, "archive", "deep/a.png")
+    before = files(tmp_path)
+    ours = temporary_name("work")
+    theirs = ours.replace(str(os.getpid()), str(dead_process()))
+    assert is_temporary(theirs)
+    for root in (tmp_path / "extracted", tmp_path / "static"):
+        for name in (ours, theirs):
+            (root / WORKSHOP / name).mkdir(parents=True, exist_ok=True)
+            (root / WORKSHOP / name / "left").touch()
+    store.sweep()
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("left")}
+    assert left == {f"{root}/{WORKSHOP}/{ours}/left" for root in ("extracted", "static")}
+    assert before.keys() < files(tmp_path).keys()
+
+
+def test_flushing_and_space(store: Store, tmp_path: Path) -> None:
+    """Flushing works also before there is anything; free space is that of the folder that will be made."""
+    store.flush()
+    assert store.free_bytes() > 0
+    store.publish(DATA, IMAGE, "archive", "a.png")
+    store.flush()
+
+
+def test_the_name_is_the_digest(store: Store, tmp_path: Path) -> None:
+    """Whatever the type says, the store's file hashes to its name."""
+    data = b"any bytes"
+    image: Image = IMAGE._replace(sha256=hashlib.sha256(data).digest(), type="webp")
+    store.publish(memoryview(data), image, "archive", "a.webp")
+    (path,) = (tmp_path / "static").rglob("*.webp")
+    assert path.stem == hashlib.sha256(path.read_bytes()).hexdigest()
