@@ -104,7 +104,8 @@ def test_an_image_is_added(api: Api, origin: str) -> None:
     assert (api.workspace.root / record["local_url"][1:]).read_bytes() == data
     assert api.client.get("/images").json() == [record]
     assert api.client.get("/images?q=size%3DLARGE").json() == [record]
-    assert [path.name for path in api.workspace.static.iterdir()] == [record["sha256"][:2]]
+    files = [path for path in api.workspace.static.rglob("*") if path.is_file()]
+    assert [path.name for path in files] == [f"{record['sha256']}.jpg"]
 
 
 def test_a_known_image_keeps_every_url_once(api: Api, origin: str) -> None:

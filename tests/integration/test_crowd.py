@@ -151,5 +151,4 @@ def test_a_crowd(api: Api, origin: str) -> None:
     )
     assert set(stored) == {(1,)}
     assert torn(workspace) == []
-    assert [path for path in workspace.static.iterdir() if path.is_file()] == []
-    print(dict(crowd.statuses))
+    assert [path for path in workspace.static.rglob(".*") if path.is_file()] == []
