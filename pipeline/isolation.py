@@ -9,6 +9,8 @@ import os
 import resource
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
@@ -65,6 +67,29 @@ def _let_the_fork_server_go() -> None:
 def allow(seconds: float) -> None:
     """Have the kernel end this process, also inside C code, unless called again in time; 0 takes it back."""
     signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put off Ctrl-C and SIGTERM for a moment; they come afterwards.
+
+    A worker that is half started when its parent ends would complain of that on the terminal.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    if threading.current_thread() is not threading.main_thread() or None in before.values():
+        yield
+        return
+    waiting: list[int] = []
+    for number in numbers:
+        signal.signal(number, lambda number, _: waiting.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for waiting_number in waiting:
+        signal.raise_signal(waiting_number)
 
 
 def cause(death: ProcessExpired | TimeoutError, seconds: float) -> tuple[str, str]:

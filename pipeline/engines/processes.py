@@ -102,6 +102,9 @@ class ProcessEngine:
 
     def run(self, slices: Iterable[Slice]) -> Iterator[Done]:
         """Yield every slice's outcomes in order, with a bounded number of slices in flight."""
+        with isolation.uninterrupted():
+            if not self._pool.active:
+                raise RuntimeError("the workers do not start")
         flying: deque[_Ticket] = deque()
         for slice_ in slices:
             flying.append(self._launch(slice_))
