@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
 
@@ -59,5 +59,5 @@ def human_number(number: int) -> str:
 
 
 def human_time(time: datetime) -> str:
-    """Write a time to the minute."""
-    return time.strftime("%Y-%m-%d %H:%M")
+    """Write a moment to the minute."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

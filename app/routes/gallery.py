@@ -21,6 +21,9 @@ router = APIRouter(include_in_schema=False)
 
 PER_PAGE = 60
 LINES = 200
+FIRST = ("images", "files", "ledger")
+LAST = "for the pipeline"
+"""The order in which people want to read of the operations."""
 SHOWN_BY_BROWSERS = frozenset({"jpeg", "png", "webp", "gif", "avif", "bmp"})
 LARGE = 12 << 20
 """Bytes above which a page shows the thumbnail instead of the file."""
@@ -121,7 +124,10 @@ def docs(request: Request) -> HTMLResponse:
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]
-    tags = list(dict.fromkeys(tag for operation in operations for tag in operation.get("tags", ["other"])))
+    found = dict.fromkeys(tag for operation in operations for tag in operation.get("tags", ["other"]))
+    tags = sorted(
+        found, key=lambda tag: (tag not in FIRST, tag == LAST, FIRST.index(tag) if tag in FIRST else 0)
+    )
     return page(
         "docs.html",
         document=document,
