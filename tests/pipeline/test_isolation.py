@@ -6,8 +6,37 @@ import signal
 import threading
 
 import pytest
+from pebble import ProcessExpired
 
-from pipeline.isolation import uninterrupted
+from pipeline.isolation import cause, cores, uninterrupted
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "detail"),
+    [
+        (-signal.SIGALRM, "decoder-timeout", "60 s"),
+        (-signal.SIGSEGV, "decoder-crashed", "SIGSEGV"),
+        (-signal.SIGABRT, "decoder-crashed", "SIGABRT"),
+        (-signal.SIGKILL, "decoder-memory", "killed"),
+        (3, "decoder-crashed", "exit code 3"),
+        (-9999, "decoder-crashed", "exit code"),
+    ],
+)
+def test_causes(code: int, reason: str, detail: str) -> None:
+    """Signals have names, and two of them a meaning."""
+    told = cause(ProcessExpired("gone", code=code), 60.0)  # type: ignore[no-untyped-call]
+    assert told[0] == reason
+    assert detail in told[1]
+
+
+def test_a_pool_that_lost_patience() -> None:
+    """The pool's own limit is a timeout too."""
+    assert cause(TimeoutError(), 2.5) == ("decoder-timeout", "it took longer than 2.5 s")
+
+
+def test_cores() -> None:
+    """There is at least one core."""
+    assert cores() >= 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,0 +1,78 @@
+"""The driver's errors become the pipeline's, in one place; what passes is tried again."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from pipeline.database import connect, persistent, translated
+from pipeline.errors import CatalogError, CatalogUnavailable
+
+
+def test_connecting(database_url: str) -> None:
+    """A connection is there, named, and speaks UTF-8 whatever the environment says."""
+    with connect(database_url) as connection:
+        row = connection.execute("SELECT current_setting('application_name'), '\u0436'::text").fetchone()
+    assert row == ("image-pipeline", "\u0436")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://u:secret@[::1/x", "mysql://u:secret@host/x"])
+def test_urls_that_make_no_sense(url: str) -> None:
+    """The error says what a URL looks like, and does not repeat a password."""
+    with pytest.raises(CatalogError) as caught:
+        connect(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_nobody_there() -> None:
+    """A server that does not answer may answer later."""
+    with pytest.raises(CatalogUnavailable, match="Nothing is lost"):
+        connect("postgresql://user@127.0.0.1:1/x")
+
+
+def test_a_database_that_is_not_there(database_url: str) -> None:
+    """Waiting does not make a database."""
+    with pytest.raises(CatalogError, match="does not exist") as caught:
+        connect(database_url.replace("/test_", "/nowhere_"))
+    assert not isinstance(caught.value, CatalogUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (errors.AdminShutdown(), True),
+        (errors.DeadlockDetected(), True),
+        (errors.DiskFull(), True),
+        (psycopg.InterfaceError(), True),
+        (errors.UndefinedTable("no such table"), False),
+        (errors.UniqueViolation("twice"), False),
+    ],
+)
+def test_what_passes(error: psycopg.Error, passing: bool) -> None:
+    """Errors after which the same work may succeed are told from the others."""
+    with pytest.raises(CatalogError) as caught, translated():
+        raise error
+    assert isinstance(caught.value, CatalogUnavailable) is passing
+    assert caught.value.__cause__ is error
+
+
+def test_trying_again() -> None:
+    """Work is repeated while the trouble passes, and no longer than the budget."""
+    left = [CatalogUnavailable("once"), CatalogUnavailable("twice")]
+
+    def work() -> str:
+        if left:
+            raise left.pop()
+        return "done"
+
+    assert persistent(work, 30) == "done"
+    left.append(CatalogUnavailable("again"))
+    with pytest.raises(CatalogUnavailable, match="again"):
+        persistent(work, 0)
+    with pytest.raises(CatalogError, match="hopeless"):
+        persistent(_refuse, 30)
+
+
+def _refuse() -> None:
+    raise CatalogError("hopeless")
