@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 
@@ -9,6 +10,8 @@ import click
 import uvicorn
 
 from app import logs
+from app.settings import ApiSettings
+from pipeline.errors import SettingsError
 
 FILES = 8192
 """Files that may be open, where the system allows it: connections, and what is sent and received over them."""
@@ -31,6 +34,10 @@ KEEP_ALIVE_SECONDS = 15
 @click.option("--reload", is_flag=True, help="Start anew when the code changes.")
 def main(**options: str | int | bool | None) -> None:
     """Run the Image API until it is told to stop (Ctrl-C, SIGTERM); what runs then is finished first."""
+    try:
+        ApiSettings.from_environ(os.environ)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
     format_ = options.pop("log_format")
     as_json = format_ == "json" or (format_ == "auto" and not sys.stderr.isatty())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

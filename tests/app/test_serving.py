@@ -1,9 +1,10 @@
-"""A server that is told to stop finishes what it has begun, and takes nothing new."""
+"""The server as it is run: it starts on sound settings only, and stops when what it has begun is finished."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -125,6 +126,17 @@ def test_what_runs_is_finished(apis: Apis, site: Site) -> None:
     assert api.process.wait(PATIENCE) == -signal.SIGTERM
     found = {row[0] for row in api.workspace.query("SELECT encode(sha256, 'hex') FROM image_info")}
     assert found == {added.json()["sha256"], digest(data)}
+
+
+def test_a_setting_that_makes_no_sense_is_told_without_a_traceback() -> None:
+    """A wrong setting ends the start with the name of its variable."""
+    environ = {**os.environ, "IMAGE_API_ALLOWED_PORTS": "80,http"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "app"], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert "IMAGE_API_ALLOWED_PORTS" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 @pytest.mark.slow
