@@ -8,6 +8,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
@@ -37,6 +38,7 @@ class Faulty:
         self.upstream = upstream
         self.seen: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
+        self.together: dict[str, int] = {}
         self._now: Counter[str] = Counter()
         self._pick = pick
         self._delay = delay
@@ -94,7 +96,7 @@ class Faulty:
             return True
         with self._counted(asked):
             if fault == DELAY:
-                await asyncio.sleep(self._delay)
+                await self._hold(asked)
             answer = await self._ask(head + body)
         if fault == LOST:
             return _reset(writer)
@@ -105,6 +107,13 @@ class Faulty:
         writer.write(answer)
         await writer.drain()
         return b"connection: close" not in answer.lower()
+
+    async def _hold(self, asked: str) -> None:
+        """Keep a request back for the delay, or until as many of its kind as told have once been here together."""
+        together = self.together.get(asked)
+        began = time.monotonic()
+        while time.monotonic() - began < self._delay and not (together and self.most[asked] >= together):
+            await asyncio.sleep(0.01)
 
     @contextlib.contextmanager
     def _counted(self, asked: str) -> Iterator[None]:
