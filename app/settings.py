@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -83,7 +84,9 @@ def _read(kind: object, text: str) -> object:
     arguments = get_args(kind)
     if arguments and arguments[-1] is Ellipsis:
         read = _port if arguments[0] is int else ipaddress.ip_network
-        return tuple(read(part.strip()) for part in text.split(",") if part.strip())
+        if found := tuple(read(part.strip()) for part in text.split(",") if part.strip()):
+            return found
+        raise ValueError("it names nothing")
     if kind is bool:
         return _truth(text)
     if kind in {int, float}:
@@ -106,6 +109,6 @@ def _port(text: str) -> int:
 
 
 def _amount(number: float) -> float:
-    if number < 0:
-        raise ValueError("it must not be negative")
+    if not 0 <= number < math.inf:
+        raise ValueError("it must not be negative, nor endless")
     return number
