@@ -89,7 +89,7 @@ class Journal:
     def ended(self, ending: Ending) -> None:
         """Tell the end of the run, with its balance."""
         self._say(
-            "info" if ending.exit_code == 0 else "error",
+            {0: "info", 3: "warning"}.get(ending.exit_code, "error"),
             "run-finished",
             {
                 "state": ending.state.value,

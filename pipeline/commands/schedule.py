@@ -72,6 +72,8 @@ def _plan(every: float | None, arguments: tuple[str, ...], *, system: bool) -> S
     settings = make_settings(values)
     accounts = [values[key].parent for key in ("report", "metrics_file") if values.get(key)]
     places = [settings.input, settings.extracted, settings.static, settings.data, *accounts]
+    if settings.quarantine:
+        places.append(settings.quarantine)
     if settings.after == "move":
         places += [settings.processed_folder, settings.failed_folder]
     elif settings.after == "keep":

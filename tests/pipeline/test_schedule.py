@@ -145,6 +145,21 @@ def test_install_and_remove(tmp_path: Path) -> None:
     assert list(units.iterdir()) == []
 
 
+def test_every_folder_that_is_written_to_is_made_and_writable(tmp_path: Path) -> None:
+    """Folders named by the options of the run lie outside the project too."""
+    root, away = tmp_path / "root", tmp_path / "away"
+    root.mkdir()
+    words = ("--after", "move", "--quarantine", away / "odd", "--metrics-file", away / "metrics" / "x.prom")
+    assert schedule(root, "--install", "--units", tmp_path / "units", "--", *words).returncode == 0
+    assert sorted(path.name for path in away.iterdir()) == ["metrics", "odd"]
+    assert (tmp_path / "processed").exists() is False
+    assert {"processed", "failed", "images_zip_input", "extracted", "static", ".data"} <= {
+        p.name for p in root.iterdir()
+    }
+    unit = (tmp_path / "units" / "image-pipeline.service").read_text("utf-8")
+    assert f"\nReadWritePaths={root} {away}\n" in unit
+
+
 def test_nonsense_is_refused(tmp_path: Path) -> None:
     """Options that a run would not take are refused before they are written anywhere."""
     assert schedule(tmp_path, "--", "--frobnicate").returncode == 2
