@@ -34,21 +34,24 @@ def inserted(text: str) -> str:
 def _commands() -> Iterator[str]:
     yield "### Commands\n"
     yield "Every option can be set by the environment variable beside it; what the command line says wins.\n"
-    for path, command in _walk(cli, "python -m pipeline"):
+    described: dict[str, str] = {}
+    for path, command in walk(cli, "python -m pipeline"):
         with click.Context(command, info_name=path) as context:
-            usage = " ".join(command.collect_usage_pieces(context))
             yield f"#### `{path}`\n"
-            yield f"{command.get_short_help_str(300)}\n"
-            if usage:
-                yield f"`{path} {usage}`\n"
-            options = [p for p in command.params if isinstance(p, click.Option)]
-            if options:
-                yield "| option | environment | default | meaning |\n| --- | --- | --- | --- |"
-                yield from (_option(option, context) for option in options)
-                yield ""
+            yield f"{command.get_short_help_str(300)} `{' '.join(command.collect_usage_pieces(context))}`\n"
+            rows = {p.opts[0]: _option(p, context) for p in command.params if isinstance(p, click.Option)}
+        again = [name for name, row in rows.items() if described.get(name) == row]
+        fresh = {name: row for name, row in rows.items() if name not in again}
+        described |= fresh
+        if fresh:
+            yield "| option | environment | default | meaning |\n| --- | --- | --- | --- |"
+            yield from (*fresh.values(), "")
+        if again:
+            yield f"{'Also' if fresh else 'Options'}, as above: {', '.join(f'`{name}`' for name in again)}.\n"
 
 
-def _walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+def walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Yield every command below one, with the words that call it."""
     if not isinstance(command, click.Group):
         yield path, command
         return
@@ -56,7 +59,7 @@ def _walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Comman
     for name in command.list_commands(context):
         child = command.get_command(context, name)
         if child is not None:
-            yield from _walk(child, f"{path} {name}")
+            yield from walk(child, f"{path} {name}")
 
 
 def _option(option: click.Option, context: click.Context) -> str:
@@ -65,7 +68,16 @@ def _option(option: click.Option, context: click.Context) -> str:
     variable = f"`{option.envvar}`" if option.envvar else ""
     extra = option.get_help_extra(context)
     default = extra.get("default") or ""
+    if option.type.name == "size" and default.isdigit():
+        default = _size(int(default))
     return _row(names + metavar, variable, f"`{default}`" if default else "", option.help or "")
+
+
+def _size(count: int) -> str:
+    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if count and count % (1 << power) == 0:
+            return f"{count >> power}{unit}"
+    return str(count)
 
 
 def _settings() -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.options import database_options
+from pipeline.commands.options import database_options, format_option
 
 if TYPE_CHECKING:
     from pipeline.catalog.queries import ArchiveRow, UnstoredRow
@@ -49,10 +49,7 @@ def _archive_line(row: ArchiveRow) -> str:
 
 @click.command()
 @database_options
-@click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True,
-    help="For people, or for programs.",
-)  # fmt: skip
+@format_option("PIPELINE_FORMAT", "table", "csv", "json")
 def rejects(database_url: str | None, data: Path, form: str) -> None:
     """List every member that is not stored: archive, member, verdict, reason, detail."""
     from pipeline.catalog.queries import unstored  # noqa: PLC0415

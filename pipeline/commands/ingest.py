@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.commands.options import make_settings
+from pipeline.commands.options import make_settings, option
 from pipeline.commands.run_options import run_options
 from pipeline.commands.running import Order, Wishes, find, run, spoken, stopping_on_sigterm
 
@@ -19,7 +19,7 @@ from pipeline.commands.running import Order, Wishes, find, run, spoken, stopping
     type=click.Path(path_type=Path, exists=True, readable=False),
     metavar="[ARCHIVE|DIR]...",
 )
-@click.option("--plan", is_flag=True, help="Preflight only: judge archives and write nothing.")
+@option("--plan", "PIPELINE_PLAN", is_flag=True, help="Preflight only: judge archives and write nothing.")
 @run_options
 def ingest(paths: tuple[Path, ...], plan: bool, **values: Any) -> int:
     """Take archives in: every zip in the input folder, or those named."""

@@ -83,6 +83,20 @@ def option(name: str, env: str, **attributes: Any) -> Callable[[Command], Comman
     return click.option(name, envvar=env, show_envvar=True, **attributes)
 
 
+def format_option(env: str, *forms: str) -> Callable[[Command], Command]:
+    """Declare `--format`, the first of `forms` by default; the command gets it as `form`."""
+    return click.option(
+        "--format",
+        "form",
+        envvar=env,
+        show_envvar=True,
+        type=click.Choice(forms),
+        default=forms[0],
+        show_default=True,
+        help="For people, or for programs.",
+    )
+
+
 def group(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Make one decorator of several options, which `--help` shows in their order."""
 

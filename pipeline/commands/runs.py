@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.commands.options import database_options
+from pipeline.commands.options import database_options, format_option, option
 
 if TYPE_CHECKING:
     from pipeline.catalog.runs import RunRow
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @database_options
-@click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True,
-    help="For people, or for programs.",
-)  # fmt: skip
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Runs shown, at most.")
+@format_option("PIPELINE_FORMAT", "table", "csv", "json")
+@option("--limit", "PIPELINE_LIMIT", type=click.IntRange(1), default=20, help="Runs shown, at most.")
 def runs(database_url: str | None, data: Path, form: str, limit: int) -> None:
     """List the last runs, the newest first, each with its balance; those that died are recognised."""
     from pipeline.catalog.runs import bury, recent  # noqa: PLC0415

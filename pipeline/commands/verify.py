@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.commands.options import database_options, make_settings
+from pipeline.commands.options import database_options, format_option, make_settings
 from pipeline.commands.run_options import place_options
 from pipeline.commands.running import stopping_on_sigterm
 from pipeline.settings import Settings
@@ -39,10 +39,7 @@ class Wishes:
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[ARCHIVE|DIR]...")
 @click.option("--repair", is_flag=True, help="Put back what can be put back, and remove orphans.")
 @click.option("--restart", is_flag=True, help="Begin anew instead of going on where a check was interrupted.")
-@click.option(
-    "--format", "form", type=click.Choice(["human", "json"]), default="human", show_default=True,
-    help="For people, or for programs.",
-)  # fmt: skip
+@format_option("PIPELINE_VERIFY_FORMAT", "human", "json")
 @click.option(
     "--workers", type=click.IntRange(0, 1024), default=0, help="Files hashed at once; 0 means two per core."
 )
