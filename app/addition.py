@@ -48,20 +48,21 @@ async def add(url: str, services: Services) -> Added:
             added = await run_in_threadpool(_record, answer, url, services)
             if added:
                 return added
-    raise busy("Images are being deleted.")
+    raise busy("The image cannot be recorded now: images are being deleted, or the database is away.")
 
 
 def _record(image: Image, url: str, services: Services) -> Added | None:
     """Record an image whose file is on the disk; None when it was deleted meanwhile."""
     try:
-        services.store.settle(image.sha256, image.type)
+        if not services.store.settle(image.sha256, image.type):
+            return None
         with services.database.transaction() as connection:
             changes.share(connection)
             if not services.store.has(image.sha256, image.type):
                 return None
             new = changes.insert_url_source(connection, image, url)
             row = listing.get_image(connection, image.sha256)
-    except (CatalogUnavailable, FileNotFoundError):
+    except CatalogUnavailable:
         return None
     return Added(row, new) if row else None
 

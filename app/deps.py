@@ -41,7 +41,7 @@ class Database:
             try:
                 connection = self.pool.getconn(patience)
             except (PoolTimeout, TooManyRequests) as error:
-                raise busy("Every connection to the database is in use.") from error
+                raise busy("No connection to the database is free.") from error
             try:
                 yield connection
             finally:

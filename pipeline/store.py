@@ -104,11 +104,15 @@ class Store:
         """Tell whether the store shows an image, without reading it."""
         return os.path.isfile(f"{self._static}/{static_path(sha256, type_)}")
 
-    def settle(self, sha256: bytes, type_: str) -> None:
-        """Bring one stored image to the disk, with the folders that lead to it."""
+    def settle(self, sha256: bytes, type_: str) -> bool:
+        """Bring one stored image to the disk, with the folders that lead to it; False when it is not there any more."""
         place = f"{self._static}/{static_path(sha256, type_)}"
         with files.explained(place):
-            files.settle(place, self._static)
+            try:
+                files.settle(place, self._static)
+            except FileNotFoundError:
+                return False
+        return True
 
     def restore(self, sha256: bytes, type_: str, folder: str, path: str) -> bool:
         """Make sure that the extracted tree shows an image; False when its bytes are not there any more."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 from PIL import Image as Pillow
@@ -23,6 +24,8 @@ from pipeline.errors import CatalogError
 from pipeline.records import Archive, FileIdentity, Image, Outcome, Record
 from pipeline.sinks.postgres import PostgresSink
 from tests.app.conftest import Api, Apis
+from tests.app.sender import Sender, item
+from tests.app.test_addition import Origin, Server, picture
 from tests.workspace import Workspace
 
 TURNS = int(os.environ.get("DELETION_TURNS", "2"))
@@ -132,3 +135,48 @@ def test_opening_waits_for_a_deletion(database_url: str, tmp_path: Path) -> None
     worker.join(30)
     assert opened.is_set()
     sink.close()
+
+
+@pytest.mark.slow
+def test_deleting_beside_clients(workspace: Workspace) -> None:
+    """Images that are added by URL or in batches while others delete are there whole, or not at all."""
+    with ExitStack() as stack:
+        site = stack.enter_context(Server(("127.0.0.1", 0), Origin))
+        threading.Thread(target=site.serve_forever).start()
+        stack.callback(site.shutdown)
+        api = Apis(workspace, stack).start(
+            IMAGE_API_ALLOWED_NETWORKS="127.0.0.0/8", IMAGE_API_ALLOWED_PORTS=str(site.server_port)
+        )
+        answers: list[httpx.Response] = []
+
+        def add(worker: int) -> None:
+            with httpx.Client(base_url=api.url, timeout=60, trust_env=False) as client:
+                for turn in range(12):
+                    url = f"http://127.0.0.1:{site.server_port}/{(worker + turn) % 4}.jpg"
+                    answers.append(client.post("/images", json={"url": url}))
+
+        def send(worker: int) -> None:
+            with httpx.Client(base_url=api.url, timeout=60, trust_env=False) as client:
+                for turn in range(12):
+                    sender = Sender(client)
+                    entry = sender.open(f"{worker:02x}{turn:02x}" * 16)["id"]
+                    data = picture((worker + turn) % 4)
+                    answers.append(sender.batch([item(entry, 0, data)], [data]))
+
+        workers = [
+            threading.Thread(target=work, args=(number,)) for number in range(3) for work in (add, send)
+        ]
+        for worker in workers:
+            worker.start()
+        chance = random.Random(3)
+        while any(worker.is_alive() for worker in workers):
+            time.sleep(0.05)
+            listed = api.client.get("/images").json()
+            digest = f"/{chance.choice(listed)['sha256']}" if listed and chance.random() < 0.7 else ""
+            assert api.client.delete(f"/images{digest}").status_code in {200, 404}
+        assert {answer.status_code for answer in answers} <= {200, 201, 409, 503}, [
+            answer.text for answer in answers if answer.status_code not in {200, 201, 409, 503}
+        ]
+        assert sum(answer.status_code in {200, 201} for answer in answers) > len(answers) / 2
+        assert torn(workspace) == []
+        assert [path for path in workspace.static.rglob(".*") if path.is_file()] == []
