@@ -30,25 +30,21 @@ class Window:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait for a turn, first come, first served, and hold it."""
-        while self.turns >= self.limit:
-            ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(ready)
-            try:
-                await ready
-            except asyncio.CancelledError:
-                self._wake()
-                raise
-        self.turns += 1
+        given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(given)
+        self._give()
         try:
+            await given
             yield
         finally:
-            self.turns -= 1
-            self._wake()
+            if given.done() and not given.cancelled():
+                self.turns -= 1
+                self._give()
 
     def grow(self) -> None:
         """Allow one turn more after as many successes as there are turns."""
         self._limit = min(self.ceiling, self._limit + 1 / self._limit)
-        self._wake()
+        self._give()
 
     def shrink(self) -> None:
         """Halve the turns."""
@@ -57,10 +53,9 @@ class Window:
             self._shrunk = now
             self._limit = max(1.0, self._limit / 2)
 
-    def _wake(self) -> None:
-        free = self.limit - self.turns
-        while free > 0 and self._waiting:
-            ready = self._waiting.popleft()
-            if not ready.done():
-                ready.set_result(None)
-                free -= 1
+    def _give(self) -> None:
+        while self.turns < self.limit and self._waiting:
+            given = self._waiting.popleft()
+            if not given.done():
+                given.set_result(None)
+                self.turns += 1
