@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from PIL import Image as Pillow
 
 
@@ -16,15 +17,14 @@ def dhash(image: Pillow.Image) -> int | None:
         small = _luminance(image).resize((9, 8), Pillow.Resampling.BOX)
     except ValueError:
         return None
-    pixels = small.tobytes()
-    bits = 0
-    for place in range(72):
-        if place % 9 != 8:
-            bits = bits << 1 | (pixels[place] > pixels[place + 1])
-    return bits - (1 << 64) if bits >= 1 << 63 else bits
+    pixels = np.frombuffer(small.tobytes(), np.uint8).reshape(8, 9)
+    bits = np.packbits(pixels[:, :-1] > pixels[:, 1:]).tobytes()
+    return int.from_bytes(bits, "big", signed=True)
 
 
 def _luminance(image: Pillow.Image) -> Pillow.Image:
+    if image.mode == "L" and "transparency" not in image.info:
+        return image
     if image.mode == "LAB":
         return image.getchannel("L")
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:

@@ -28,6 +28,8 @@ def read(image: Pillow.Image) -> tuple[Camera, str]:
     try:
         # PNG's own method would decode the pixels for an EXIF chunk behind them.
         exif = Pillow.Image.getexif(image)
+        if not exif:
+            return Camera(), ""
         orientation = exif.get(ORIENTATION)
     except MemoryError:
         raise
@@ -56,7 +58,7 @@ def _captured(exif: Pillow.Exif, details: Mapping[int, object]) -> tuple[datetim
 
 def _time(value: object) -> datetime | None:
     text = _text(value)[:19]
-    if not text.isascii():
+    if not text or not text.isascii():
         return None
     try:
         return datetime.strptime(text, "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007 - cameras write no zone here

@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from PIL import PngImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import ImageError
-from pipeline.images import exif, frames, jpeg, png, tiff
+from pipeline.images import exif, frames, jpeg, plain, png, tiff
 from pipeline.images.dhash import dhash
 from pipeline.images.kinds import HEAD, KINDS, foreign, is_camera_raw, sniff
 from pipeline.images.source import FileMap, Source
@@ -84,6 +84,8 @@ def opened(path: Path) -> Iterator[Pillow.Image]:
 def _inspect(source: Source, check: str) -> Image:
     type_ = _type(bytes(source.view[:HEAD]))
     _prepare()
+    if type_ == "jpeg" and (header := plain.read(source.view)):
+        return _examine_plain(source, header, check)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -150,13 +152,41 @@ def _examine(source: Source, type_: str, check: str, caught: Sequence[warnings.W
     )  # fmt: skip
 
 
-def _refuse_at_sight(image: Pillow.Image, type_: str, limits: Limits) -> None:
-    """Refuse what its header alone forbids to decode."""
-    width, height = image.size
+def _examine_plain(source: Source, header: plain.Header, check: str) -> Image:
+    """Examine a JPEG with nothing but a picture in it."""
+    width, height, components, one_scan = header
+    _refuse_size(width, height, source.limits)
+    seen = Seen(1, None)
+    if check == "decode":
+
+        def fallback() -> Pillow.Image:
+            with Pillow.open(source.open(), formats=KINDS["jpeg"].formats) as image:
+                image.load()
+                return image
+
+        try:
+            small, remark = jpeg.check(source.view, components, fallback, one_scan=one_scan)
+        except ImageError:
+            raise
+        except Exception as error:
+            raise _blamed(error) from error
+        seen = Seen(1, dhash(small), (remark,) if remark else ())
+    return Image(
+        b"", b"", "jpeg", width, height, len(source.view), plain.MODES[components], 1,
+        None, None, None, seen.dhash, seen.remarks,
+    )  # fmt: skip
+
+
+def _refuse_size(width: int, height: int, limits: Limits) -> None:
     if width < 1 or height < 1:
         raise ImageError("corrupt", f"its size is {width}×{height}")
     if width * height > limits.max_pixels:
         raise ImageError("too-many-pixels", f"{width}×{height} are {width * height:,}")
+
+
+def _refuse_at_sight(image: Pillow.Image, type_: str, limits: Limits) -> None:
+    """Refuse what its header alone forbids to decode."""
+    _refuse_size(*image.size, limits)
     if type_ == "tiff" and is_camera_raw(getattr(image, "tag_v2", {})):
         raise ImageError("unsupported-format", "it looks like a camera's raw file")
 

@@ -33,15 +33,16 @@ _UNSUPPORTED = re.compile(
 
 
 def check(
-    data: memoryview, components: int, fallback: Callable[[], Pillow.Image]
+    data: memoryview, components: int, fallback: Callable[[], Pillow.Image], *, one_scan: bool = False
 ) -> tuple[Pillow.Image, str]:
     """Decode a JPEG at 1/8 scale; give the small picture and a remark, empty when there is none.
 
-    Raises `ImageError`. `fallback` decodes what libjpeg-turbo's simple interface does not take.
+    Raises `ImageError`. `fallback` decodes what libjpeg-turbo's simple interface does not take. With `one_scan`
+    it is known that no scan can be missing.
     """
     colorspace = "CMYK" if components == 4 else "GRAY"
     small, remark = _decode_leniently(data, colorspace)
-    if lacking := unfinished(data):
+    if not one_scan and (lacking := unfinished(data)):
         raise ImageError("truncated", lacking)
     return small or fallback(), remark
 
@@ -74,7 +75,8 @@ def _decode(data: memoryview, colorspace: str, *, strict: bool) -> Pillow.Image:
         data, colorspace=colorspace, min_height=1, min_width=1, min_factor=SCALE, strict=strict
     )
     height, width, _ = pixels.shape
-    return Pillow.frombytes("CMYK" if colorspace == "CMYK" else "L", (width, height), pixels.tobytes())
+    mode = "CMYK" if colorspace == "CMYK" else "L"
+    return Pillow.frombuffer(mode, (width, height), pixels, "raw", mode, 0, 1)
 
 
 def _without(data: memoryview, count: int, marker: int, message: str) -> memoryview:
