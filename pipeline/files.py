@@ -9,27 +9,37 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
 
 from pipeline.errors import StoreError
 
 COMPARE_CHUNK = 1 << 20
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space and run again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run again",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "this user may not write there",
+}
 
 
-@contextlib.contextmanager
-def explained(path: str) -> Iterator[None]:
-    """Turn an operating system's error into a `StoreError` that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        advice = {
-            errno.ENOSPC: "the disk is full; free some space and run again",
-            errno.EDQUOT: "the disk quota is used up; free some space and run again",
-            errno.EROFS: "the file system is read-only",
-            errno.EACCES: "this user may not write there",
-        }.get(error.errno or 0, os.strerror(error.errno or errno.EIO))
-        raise StoreError(f"{error.filename or path} cannot be written: {advice}.") from error
+class explained:
+    """Turns an operating system's error into a `StoreError` that says what to do; a context manager."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):
+            advice = _ADVICE.get(error.errno or 0, os.strerror(error.errno or errno.EIO))
+            raise StoreError(f"{error.filename or self._path} cannot be written: {advice}.") from error
 
 
 def write(path: str, data: bytes | memoryview) -> None:
@@ -46,16 +56,24 @@ def write(path: str, data: bytes | memoryview) -> None:
 def same(path: str, data: bytes | memoryview) -> bool:
     """Tell whether a file has exactly this content."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size != len(data):
-                return False
-            for place in range(0, len(data), COMPARE_CHUNK):
-                # Bytes are compared at once, a view item by item.
-                if file.read(COMPARE_CHUNK) != bytes(data[place : place + COMPARE_CHUNK]):
-                    return False
-            return True
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    try:
+        if os.fstat(descriptor).st_size != len(data):
+            return False
+        for place in range(0, len(data), COMPARE_CHUNK):
+            # Bytes are compared at once, a view item by item.
+            if os.read(descriptor, COMPARE_CHUNK) != bytes(data[place : place + COMPARE_CHUNK]):
+                return False
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def parent(path: str) -> str:
+    """Give the folder of an absolute path."""
+    return path[: path.rfind("/")] or "/"
 
 
 def digest(path: str) -> bytes:

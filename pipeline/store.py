@@ -53,6 +53,7 @@ class Store:
         self._quarantine = str(quarantine.absolute()) if quarantine else ""
         self._made: set[str] = set()
         self._count = itertools.count(1)
+        self._mark = 0, "", ""
 
     def publish(self, data: bytes | memoryview, image: Image, folder: str, path: str) -> None:
         """Write an image below the extracted tree and into the store, as one file where links are possible."""
@@ -61,7 +62,7 @@ class Store:
             self._folders_made(lambda: self._publish(data, target, shelf))
 
     def _publish(self, data: bytes | memoryview, target: str, shelf: str) -> None:
-        self._make(os.path.dirname(target))
+        self._make(files.parent(target))
         if shelf and files.same(shelf, data):
             self._link(shelf, target)
             return
@@ -82,7 +83,7 @@ class Store:
             self._folders_made(lambda: self._publish_file(scratch, image.sha256, target, shelf))
 
     def _publish_file(self, scratch: Path, sha256: bytes, target: str, shelf: str) -> None:
-        self._make(os.path.dirname(target))
+        self._make(files.parent(target))
         if shelf and files.digest(shelf) == sha256:
             self._link(shelf, target)
         else:
@@ -132,7 +133,7 @@ class Store:
         """Give the path for a temporary file on the store's file system; the caller removes it."""
         with files.explained(self._static):
             path = self._temporary(self._static)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.makedirs(files.parent(path), exist_ok=True)
             return Path(path)
 
     @contextlib.contextmanager
@@ -140,7 +141,7 @@ class Store:
         """Give the path of a temporary file on the extracted tree's file system, removed afterwards."""
         with files.explained(self._extracted):
             path = self._temporary(self._extracted)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.makedirs(files.parent(path), exist_ok=True)
             try:
                 yield Path(path)
             finally:
@@ -179,9 +180,12 @@ class Store:
 
     def _temporary(self, path: str) -> str:
         """Give a name for a file that is to be renamed to `path`: in a folder that no other process writes to."""
-        folder = f"{self._root(path)}/{WORKSHOP}/{temporary_name('work')}"
+        if self._mark[0] != os.getpid():
+            self._mark = os.getpid(), temporary_name("work"), temporary_name(f"{id(self):x}")
+        _, folder, name = self._mark
+        folder = f"{self._root(path)}/{WORKSHOP}/{folder}"
         self._make(folder)
-        return f"{folder}/{temporary_name(f'{id(self):x}-{next(self._count)}')}"
+        return f"{folder}/{name}-{next(self._count)}"
 
     def _make(self, folder: str) -> None:
         """Make a folder below a root, refusing to walk through a symbolic link that was planted there."""
@@ -190,7 +194,7 @@ class Store:
         if folder == self._root(folder):
             os.makedirs(folder, exist_ok=True)
         else:
-            self._make(os.path.dirname(folder))
+            self._make(files.parent(folder))
             try:
                 os.mkdir(folder)
             except FileExistsError:
@@ -204,14 +208,15 @@ class Store:
     def _folders_made(self, work: Callable[[], Answer]) -> Answer:
         """Do work, again when folders that were there are gone: everything may be deleted beside us."""
         for _ in range(TRIES):
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 return work()
-            self._made.clear()
+            except FileNotFoundError:
+                self._made.clear()
         return work()
 
     def _shelve(self, temporary: str, shelf: str) -> None:
         """Give a whole file its place in the store, over a torn one if there is one."""
-        self._make(os.path.dirname(shelf))
+        self._make(files.parent(shelf))
         with contextlib.suppress(FileExistsError):
             if not self._try_link(temporary, shelf):
                 self._copy(temporary, shelf)
@@ -227,7 +232,7 @@ class Store:
             files.remove(again)
 
     def _link(self, shelf: str, target: str) -> None:
-        self._make(os.path.dirname(target))
+        self._make(files.parent(target))
         try:
             if self._try_link(shelf, target):
                 return

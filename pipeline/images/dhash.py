@@ -14,10 +14,13 @@ def dhash(image: Pillow.Image) -> int | None:
     Transparency counts as white; orientation is not applied.
     """
     try:
-        small = _luminance(image).resize((9, 8), Pillow.Resampling.BOX)
+        grey = _luminance(image)
+        grey.load()
+        # The wrapper around this call takes longer than the call.
+        small = grey.im.resize((9, 8), Pillow.Resampling.BOX, (0, 0, *grey.size))
     except ValueError:
         return None
-    pixels = np.frombuffer(small.tobytes(), np.uint8).reshape(8, 9)
+    pixels = np.frombuffer(bytes(small), np.uint8).reshape(8, 9)
     bits = np.packbits(pixels[:, :-1] > pixels[:, 1:]).tobytes()
     return int.from_bytes(bits, "big", signed=True)
 
