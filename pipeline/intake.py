@@ -78,18 +78,22 @@ class Intake:
         yield from self._open(checked)
 
     def _open(self, checked: list[tuple[Delivery, Archive, ZipArchive]]) -> Iterator[Opened | ArchiveResult]:
-        fresh: list[tuple[Delivery, Archive, ZipArchive]] = []
-        copies: list[tuple[Delivery, Archive, ZipArchive]] = []
-        for item in checked:
-            digest = item[1].digest
-            (copies if digest in self._digests else fresh).append(item)
-            self._digests.add(digest)
-        entries = self.sink.open([archive for _, archive, _ in fresh]) if fresh else []
-        for (delivery, archive, zip_), entry in zip(fresh, entries, strict=True):
-            yield self._admit(delivery, archive, zip_, entry)
-        for delivery, _, zip_ in copies:
-            zip_.close()
-            self.deferred.append(delivery)
+        while checked:
+            fresh: list[tuple[Delivery, Archive, ZipArchive]] = []
+            copies: list[tuple[Delivery, Archive, ZipArchive]] = []
+            for item in checked:
+                digest = item[1].digest
+                (copies if digest in self._digests else fresh).append(item)
+                self._digests.add(digest)
+            entries = self.sink.open([archive for _, archive, _ in fresh]) if fresh else []
+            for (delivery, archive, zip_), entry in zip(fresh, entries, strict=True):
+                yield self._admit(delivery, archive, zip_, entry)
+            # Copies of what is not worked on in this pass can be told at once.
+            checked = [item for item in copies if item[1].digest not in self._digests]
+            for delivery, archive, zip_ in copies:
+                if archive.digest in self._digests:
+                    zip_.close()
+                    self.deferred.append(delivery)
 
     def _admit(
         self, delivery: Delivery, archive: Archive, zip_: ZipArchive, entry: Entry
