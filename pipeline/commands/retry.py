@@ -10,7 +10,7 @@ import click
 
 from pipeline.commands.options import make_settings
 from pipeline.commands.run_options import run_options
-from pipeline.commands.running import Order, Wishes, run, spoken, stopping_on_sigterm
+from pipeline.commands.running import Order, Wishes, find, run, spoken, stopping_on_sigterm
 from pipeline.errors import SettingsError
 from pipeline.reasons import ARCHIVE_REASONS, MAY_CHANGE, MEMBER_REASONS
 from pipeline.settings import Settings
@@ -60,11 +60,9 @@ def _retry(settings: Settings, wishes: Wishes, paths: Sequence[Path], reasons: C
 
 
 def _places(settings: Settings, paths: Sequence[Path]) -> Iterator[Delivery]:
-    from pipeline.inbox import discover  # noqa: PLC0415
-
     for path in (*paths, settings.input, settings.processed_folder, settings.failed_folder):
         if path.exists():
-            yield from discover([path], path.parent)
+            yield from find(settings, [path])
 
 
 def _reconsider(url: str, deliveries: list[Delivery], reasons: Collection[str]) -> list[Delivery]:

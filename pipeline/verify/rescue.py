@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.archives import MemberReader, ZipArchive
 from pipeline.catalog.inventory import Origin
-from pipeline.errors import ArchiveError, MemberError
+from pipeline.errors import ArchiveError, MemberError, StoreError
 from pipeline.inbox import Delivery, being_written, discover
 from pipeline.records import Member
 from pipeline.settings import UNLIMITED
@@ -28,9 +28,10 @@ class Archives:
     def open(self, digest: bytes, size: int) -> tuple[Path, ZipArchive] | None:
         """Open the archive with this digest and size, wherever it lies now; None when it is nowhere."""
         if self._by_size is None:
-            self._by_size = defaultdict(list)
+            by_size: dict[int, list[Path]] = defaultdict(list)
             for delivery in _deliveries(self._places):
-                self._by_size[delivery.file.size].append(delivery.path)
+                by_size[delivery.file.size].append(delivery.path)
+            self._by_size = by_size
         for path in self._by_size.get(size, ()):
             if being_written(path):
                 continue
@@ -46,8 +47,11 @@ class Archives:
 
 def _deliveries(places: Sequence[Path]) -> Iterator[Delivery]:
     for place in places:
-        if place.exists():
-            yield from discover([place], place)
+        try:
+            if place.exists():
+                yield from discover([place], place)
+        except OSError as error:
+            raise StoreError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
 class Rescue:
