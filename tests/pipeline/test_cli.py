@@ -107,6 +107,7 @@ def test_a_plan_leaves_no_trace(workspace: Workspace) -> None:
     assert list(workspace.root.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_names_that_a_terminal_cannot_show(workspace: Workspace) -> None:
     """Letters that the output's encoding lacks are escaped; so is what could steer a terminal."""
     names = ["ж\u202e.txt", "a\x1b[31m.txt", "line\nbreak.txt"]
@@ -128,6 +129,7 @@ def test_names_that_a_terminal_cannot_show(workspace: Workspace) -> None:
             assert len(done.stdout.splitlines()) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_output_that_cannot_be_written(workspace: Workspace) -> None:
     """A full disk or a closed pipe behind the output is told without a traceback."""
@@ -152,6 +154,7 @@ def test_output_that_cannot_be_written(workspace: Workspace) -> None:
         assert "Traceback" not in process.stderr.read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.0, 0.02, 0.05, 0.1, 0.2])
 def test_ctrl_c_while_starting(workspace: Workspace, pause: float) -> None:
     """However early it comes, Ctrl-C ends the program without a traceback of its own."""
@@ -166,6 +169,7 @@ def test_ctrl_c_while_starting(workspace: Workspace, pause: float) -> None:
     assert "pipeline/" not in err or "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_an_archive_by_any_path(workspace: Workspace, tmp_path: Path) -> None:
     """Spaces, line breaks and bytes that are no text in a path are fine; so is another directory."""
     for number, name in enumerate(

@@ -100,6 +100,7 @@ def test_an_archive_that_is_gone(connection: psycopg.Connection) -> None:
         record(connection, [taken(999, 0, 1)])
 
 
+@pytest.mark.slow
 def test_many_at_once(database_url: str, open_archive: Open) -> None:
     """Several runs that record the same images at the same time neither deadlock nor store one twice."""
     archives = [open_archive(f"{number}.zip", bytes([number]) * 32, 200).id for number in range(4)]
@@ -136,6 +137,7 @@ STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=STEPS)
 def test_any_history_balances(
