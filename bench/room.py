@@ -41,6 +41,8 @@ class Desk:
         """The environment of a run: this code, these folders, nothing of the caller's settings."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("PIPELINE_", "PG"))}
         ours.pop("DATABASE_URL", None)
+        # People's Pythons keep compiled modules; without them every start of every process compiles anew.
+        ours.pop("PYTHONDONTWRITEBYTECODE", None)
         return {
             **ours,
             "PYTHONPATH": str(ROOT),

@@ -30,12 +30,13 @@ class Aftercare:
     _deliveries: dict[Path, Delivery] = field(init=False)
 
     def __post_init__(self, deliveries: Iterable[Delivery]) -> None:
-        self._deliveries = {delivery.path: delivery for delivery in deliveries}
+        kept = self.settings.after == "keep"
+        self._deliveries = {} if kept else {delivery.path: delivery for delivery in deliveries}
 
     def settle(self, result: ArchiveResult) -> None:
         """Move or delete an archive's file; raises `StoreError` when that is not possible."""
-        delivery = self._deliveries.get(result.path) if result.path else None
-        if self.settings.after == "keep" or delivery is None or delivery.path.is_symlink():
+        delivery = self._deliveries.get(result.path) if self._deliveries and result.path else None
+        if delivery is None or delivery.path.is_symlink():
             return
         if result.balance.failed or being_written(delivery.path):
             return

@@ -61,7 +61,7 @@ def _search(folder: Path, root: Path, prefix: str = "") -> Iterator[Delivery]:
             if not (folder == root and entry.name in SET_ASIDE):
                 yield from _search(Path(entry.path), root, f"{prefix}{entry.name}/")
         elif _claims_to_be_archive(entry):
-            yield _delivery(Path(entry.path), root, prefix + entry.name)
+            yield _delivery(entry.path, root, prefix + entry.name)
 
 
 def _claims_to_be_archive(entry: os.DirEntry[str]) -> bool:
@@ -79,20 +79,20 @@ def _claims_to_be_archive(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _delivery(path: Path, root: Path, relative: str = "") -> Delivery:
+def _delivery(path: Path | str, root: Path, relative: str = "") -> Delivery:
     """Describe a delivered file; `relative` is its path below the root where that is known."""
     if not relative:
         try:
             relative = Path(os.path.abspath(path)).relative_to(os.path.abspath(root)).as_posix()
         except ValueError:
-            relative = path.name
-    name = os.fsencode(relative).decode("utf-8", "backslashreplace")
+            relative = os.path.basename(path)
+    name = relative if relative.isascii() else os.fsencode(relative).decode("utf-8", "backslashreplace")
     try:
         status = os.stat(path)
         file = FileIdentity(name, status.st_size, status.st_mtime_ns, status.st_ino)
     except OSError:
         file = FileIdentity(name, 0, 0, 0)
-    return Delivery(path, file, root, partial=relative.lower().endswith(PARTIAL_SUFFIXES))
+    return Delivery(Path(path), file, root, partial=relative.lower().endswith(PARTIAL_SUFFIXES))
 
 
 def being_written(path: Path) -> bool:
