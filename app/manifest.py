@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, Strict, ValidationError, model_validator
 
 from app.messages import BIG, Digest, Reason, Text, Whole
 from app.problems import ProblemError
@@ -27,7 +27,7 @@ class Item(BaseModel):
     index: Whole = Field(ge=0, lt=1 << 31)
     name: Text
     sha256: Digest | None = None
-    sent: bool = False
+    sent: Annotated[bool, Strict()] = False
     verdict: Literal["rejected", "ignored", "failed"] | None = None
     reason: Reason | Literal[""] = ""
     detail: Text = ""

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, Strict
 
 from app.deps import AllServices, GivenDatabase
 from app.messages import (
@@ -56,7 +56,7 @@ class Finishing(BaseModel):
     run: UUID
     ids: Ids
     close: Annotated[
-        bool, Field(description="Whether those that balance are done; false leaves all open.")
+        bool, Strict(), Field(description="Whether those that balance are done; false leaves all open.")
     ] = True
 
 
