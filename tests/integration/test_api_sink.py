@@ -99,6 +99,18 @@ def test_archives_of_other_projects(delivery: Delivery, shared: Path) -> None:
 
 
 @pytest.mark.slow
+def test_archives_made_to_do_harm(delivery: Delivery, evil: Path) -> None:
+    """Slips, bombs, lies and odd names get the same verdicts either way."""
+    for path in sorted(evil.rglob("*.zip")):
+        shutil.copy(path, delivery.workspace.input / str(path.relative_to(evil)).replace("/", "__"))
+    expected, files = delivery.straight()
+    ran = delivery.through(delivery.apis.start().url)
+    assert ran.code in {0, 1}, ran.err
+    assert delivery.workspace.catalog() == expected
+    assert delivery.workspace.files() == files
+
+
+@pytest.mark.slow
 def test_whatever_the_network_does(delivery: Delivery) -> None:
     """With a fault in three of ten requests the catalog is that of an undisturbed run."""
     make_archives(delivery.workspace.input, archives=8, members=100)
