@@ -150,8 +150,13 @@ def finish(connection: psycopg.Connection, ids: Sequence[int], *, close: bool = 
     An archive with failed members stays open, so that the next run tries them again.
     """
     asked = {"ids": list(ids), "damage": list(DAMAGE), "close": close}
-    connection.execute(_DURABLE)
+    make_durable(connection)
     return {row[0]: Balance(*row[1:]) for row in connection.execute(_FINISH, asked)}
+
+
+def make_durable(connection: psycopg.Connection) -> None:
+    """Have this transaction's commit wait for the disk, and with it every commit before it."""
+    connection.execute(_DURABLE)
 
 
 def refuse(connection: psycopg.Connection, file: FileIdentity, digest: bytes, result: ArchiveResult) -> None:

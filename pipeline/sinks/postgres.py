@@ -25,6 +25,8 @@ Answer = TypeVar("Answer")
 RETRY_SECONDS = 60.0
 FIRST_SECONDS = 15.0
 """A server that was never reached is more likely misspelt than restarting."""
+UNSETTLED = 8
+"""Batches whose commit may still be lost in a crash of the server, at most; they are kept until it cannot."""
 LAST_SECONDS = 1.0
 """A server that was given up on is asked once more, for the history's sake."""
 
@@ -40,8 +42,9 @@ class PostgresSink:
     """Delivers into a catalog over one connection, and claims archives over another.
 
     Claims are session-level advisory locks, which Postgres frees however this process ends. A batch's commit
-    does not wait for the disk; the commit that closes an archive does, and with it everything before it, so
-    a crash of the server costs only what the open archives' next run does again.
+    does not wait for the disk; that of every eighth one does, and that which closes an archive, and with it
+    everything before it. Batches since then are kept: after a crash of the server they are delivered again,
+    before anything else, so that which image came first does not change.
     """
 
     def __init__(self, url: str, retry_seconds: float = RETRY_SECONDS) -> None:
@@ -53,6 +56,7 @@ class PostgresSink:
         self._run: Run | None = None
         self._lost = False
         self._since: dict[int, int] = {}
+        self._unsettled: list[Sequence[Record]] = []
         self._persist(lambda: migrate(url), min(retry_seconds, FIRST_SECONDS))
 
     def begin(self, run: Run) -> None:
@@ -117,13 +121,17 @@ class PostgresSink:
 
     def write(self, batch: Sequence[Record]) -> None:
         """Deliver a batch in one transaction."""
+        settle = len(self._unsettled) + 1 >= UNSETTLED
+        self._transact(lambda connection: self._record(connection, batch, settle=settle))
+        self._unsettled = [] if settle else [*self._unsettled, batch]
 
-        def work(connection: psycopg.Connection) -> None:
+    def _record(self, connection: psycopg.Connection, batch: Sequence[Record], *, settle: bool) -> None:
+        if settle:
+            ledger.make_durable(connection)
+        else:
             connection.execute("SET LOCAL synchronous_commit = off")
-            archives = {item.archive_id for item in batch}
-            record(connection, batch, min(self._since.get(archive, 0) for archive in archives))
-
-        self._transact(work)
+        archives = {item.archive_id for item in batch}
+        record(connection, batch, min(self._since.get(archive, 0) for archive in archives))
 
     def finish(self, entries: Sequence[Entry]) -> Future[list[Closing]]:
         """Close archives and free their claims."""
@@ -136,6 +144,7 @@ class PostgresSink:
     def _count(self, entries: Sequence[Entry], *, close: bool) -> Future[list[Closing]]:
         ids = [entry.id for entry in entries]
         balances = self._transact(lambda connection: ledger.finish(connection, ids, close=close))
+        self._unsettled = []
         self._free({_key(entry.archive) for entry in entries})
         for id_ in ids:
             self._since.pop(id_, None)
@@ -174,6 +183,9 @@ class PostgresSink:
                     if self._run:
                         runs.hold(self._work, self._run)
                     self._work.commit()
+                    for batch in self._unsettled:
+                        with self._work.transaction():
+                            self._record(self._work, batch, settle=False)
             with translated(), self._work.transaction():
                 return work(self._work)
 
