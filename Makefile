@@ -44,10 +44,10 @@ unschedule: $(VENV)/.run  ## Take that back
 	@$(BIN)/python -m pipeline schedule --remove $(ARGS)
 
 test: $(VENV)/.dev  ## Run every test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n logical --dist worksteal $(ARGS)
 
 test-quick: $(VENV)/.dev  ## Run the tests that take no time
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n logical --dist worksteal -m "not slow" $(ARGS)
 
 lint: $(VENV)/.dev  ## Check style and types
 	@$(BIN)/ruff check .
