@@ -22,7 +22,7 @@ def run_once(room: Room, case: Case) -> Cost:
     """Measure one run of one contestant."""
     if case.keeps and case.like:
         return measure(case.start(case.like), case.like.environ, case.like.folder, room.postmaster)
-    with room.desk(case.archives, case.like) as desk:
+    with room.desk(case.archives, case.like) as desk, case.beside(desk):
         return measure(case.start(desk), desk.environ, desk.folder, room.postmaster)
 
 

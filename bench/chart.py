@@ -14,7 +14,7 @@ def chart(results: Results) -> str:
     """Draw a bar for each contestant of the shapes with throughput; longer is faster."""
     parts: list[str] = []
     y = 8
-    for name in ("photos", "tiny", "large", "many"):
+    for name in ("photos", "tiny", "large", "many", "delivery"):
         sentence, lines = results.shapes.get(name, ("", []))
         shown = [line for line in lines if line.runs]
         if not shown:

@@ -1,7 +1,8 @@
 """The floor: the calls into C that the work cannot do without, in as many processes as there are cores.
 
 Inflate, SHA-256, SHA-1, a decode that reads the whole entropy stream (or only the header), one file written
-for each image; no database, no checks, no second name. `python -m bench.floor decode|header TARGET ARCHIVE...`
+for each image; no database, no checks, no second name. `delivered` is decode as a client and a server do it, who do
+not trust each other: all but inflating twice. `python -m bench.floor decode|header|delivered TARGET ARCHIVE...`
 """
 
 from __future__ import annotations
@@ -48,26 +49,32 @@ def contents(archive: str, members: Sequence[Place]) -> Iterator[tuple[str, byte
             data.release()
 
 
+def look(check: str, data: bytes | memoryview) -> None:
+    """Hash and decode one image."""
+    hashlib.sha256(data).digest()
+    hashlib.sha1(data, usedforsecurity=False).digest()
+    if check == "header":
+        simplejpeg.decode_jpeg_header(data)
+    else:
+        simplejpeg.decode_jpeg(data, colorspace="GRAY", min_height=1, min_width=1, min_factor=8)
+
+
 def work(check: str, target: str, archives: Sequence[tuple[str, list[Place]]]) -> None:
     """Do the calls and nothing else."""
     made = set()
     for archive, members in archives:
         top = f"{target}/{os.path.basename(archive)}"
         for name, data in contents(archive, members):
-            hashlib.sha256(data).digest()
-            hashlib.sha1(data, usedforsecurity=False).digest()
-            if check == "decode":
-                simplejpeg.decode_jpeg(data, colorspace="GRAY", min_height=1, min_width=1, min_factor=8)
-            else:
-                simplejpeg.decode_jpeg_header(data)
-            path = f"{top}/{name}"
-            folder = os.path.dirname(path)
-            if folder not in made:
-                os.makedirs(folder, exist_ok=True)
-                made.add(folder)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-            os.write(descriptor, data)
-            os.close(descriptor)
+            for copy in ("", "/served") if check == "delivered" else ("",):
+                look(check, data)
+                path = f"{top}{copy}/{name}"
+                folder = os.path.dirname(path)
+                if folder not in made:
+                    os.makedirs(folder, exist_ok=True)
+                    made.add(folder)
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+                os.write(descriptor, data)
+                os.close(descriptor)
 
 
 def main(check: str, target: str, archives: Sequence[str]) -> None:

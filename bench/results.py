@@ -34,6 +34,7 @@ GOALS = (
     Goal("again", "pipeline, one known, embedded", "import click, psycopg", 1 / 4),
     Goal("again", "pipeline, many known", "import click, psycopg", 1 / 2),
     Goal("again", "pipeline, many known, embedded", "import click, psycopg", 1 / 4),
+    Goal("delivery", "pipeline, --sink api", "floor, both sides", 0.6),
     Goal("repeated", "pipeline, all duplicates", "pipeline, fresh", 1.0),
 )
 

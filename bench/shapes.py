@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.archives import endless, pack, pack_many, scenes
 from bench.peers import module, peers
 from bench.room import Desk, Room
+from bench.served import free_port, serving
 
 Start = Callable[[Desk], list[str]]
 BARE = ["-c", "import click, psycopg"]
 FEW = ("pipeline, decode", "floor, decode", "plain script")
+
+
+def alone(desk: Desk) -> AbstractContextManager[object]:
+    """Run nothing beside a contestant."""
+    return nullcontext(desk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,8 @@ class Case:
     keeps: bool = False
     """Whether all runs share the desk `like` instead of having a clean one each."""
     missing: str = ""
+    beside: Callable[[Desk], AbstractContextManager[object]] = alone
+    """What runs beside the contestant, started before the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +175,24 @@ def growth(inputs: Inputs) -> list[Case]:
     return cases
 
 
+def delivery(inputs: Inputs) -> list[Case]:
+    """The photographs through the Image API: client, server and Postgres share the cores."""
+    count, port = inputs.size(5000), free_port()
+    made = (pack(inputs.folder("delivery") / "photos.zip", endless(scenes(inputs.photos, "photos")), count),)
+    url = f"http://127.0.0.1:{port}"
+
+    def single(desk: Desk) -> list[str]:
+        return module("bench.single", url, *map(str, desk.archives))
+
+    beside = partial(serving, port=port)
+    return [
+        Case("pipeline, --sink api", pipeline("--sink", "api", "--api-url", url), count, made, beside=beside),
+        Case("floor, both sides", floor("delivered"), count, made),
+        Case("pipeline, --sink postgres", pipeline(), count, made),
+        Case("one request an image", single, count, made, beside=beside),
+    ]
+
+
 SHAPES: dict[str, Callable[[Inputs], list[Case]]] = {
     "photos": photos,
     "tiny": tiny,
@@ -174,6 +201,7 @@ SHAPES: dict[str, Callable[[Inputs], list[Case]]] = {
     "again": again,
     "repeated": repeated,
     "growth": growth,
+    "delivery": delivery,
 }
 
 
