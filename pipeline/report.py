@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.errors import STOPPED
+from pipeline.errors import STOPPED, SettingsError
 from pipeline.history import Ending, Run, RunState
 from pipeline.reasons import sentence
 from pipeline.records import ArchiveResult, ArchiveVerdict, Balance, Entry, Outcome, Recorded, Verdict
@@ -102,7 +102,8 @@ class Report:
         if isinstance(error, KeyboardInterrupt):
             return Ending(RunState.STOPPED, 1, self.verdicts, self.balance, STOPPED)
         message = str(error) or type(error).__name__
-        return Ending(RunState.FAILED, 1, self.verdicts, self.balance, message)
+        code = 2 if isinstance(error, SettingsError) else 1
+        return Ending(RunState.FAILED, code, self.verdicts, self.balance, message)
 
     def as_dict(self) -> dict[str, object]:
         """Give the report as the JSON document that `--report` writes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from pipeline.settings import Limits, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+MAX_BYTES = 1 << 62
+MAX_SECONDS = 1e9
+"""What the system's counters of bytes and seconds hold, with room to add to it."""
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -34,7 +38,7 @@ class ByteSize(click.ParamType[int, str | int]):
             size = int(float(number) * _UNITS[unit])
         except (ValueError, OverflowError):
             size = 0
-        if size < 1:
+        if not 1 <= size < MAX_BYTES:
             self.fail(f"{value!r} is not a size; write for example 500M or 64GiB", param, ctx)
         return size
 
@@ -56,9 +60,20 @@ class Duration(click.ParamType[float, str | float]):
         except ValueError:
             numbers = []
         seconds = sum(number * unit for number, unit in zip(numbers, (86400, 3600, 60, 1), strict=False))
-        if not 0 < seconds < float("inf"):
+        if not 0 < seconds <= MAX_SECONDS:
             self.fail(f"{value!r} is not a duration; write for example 90s, 50m or 1h30m", param, ctx)
         return seconds
+
+
+class Number(click.FloatRange):
+    """A number of a range; what is endless or no number at all would switch off what it limits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a number; fails on nan and on infinity."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number that limits anything", param, ctx)
+        return number
 
 
 class Encoding(click.ParamType[str, str]):

@@ -9,7 +9,17 @@ from pathlib import Path
 
 import click
 
-from pipeline.commands.options import ByteSize, Command, Duration, Encoding, database_options, group, option
+from pipeline.commands.options import (
+    MAX_SECONDS,
+    ByteSize,
+    Command,
+    Duration,
+    Encoding,
+    Number,
+    database_options,
+    group,
+    option,
+)
 from pipeline.settings import Limits, Settings
 
 _DEFAULT, _LIMITS = Settings(), Limits()
@@ -147,7 +157,7 @@ limit_options = group(
     option(
         "--max-ratio",
         "PIPELINE_MAX_RATIO",
-        type=click.FloatRange(1),
+        type=Number(1),
         default=_LIMITS.max_ratio,
         help="Most bytes out for each byte in.",
     ),
@@ -161,7 +171,7 @@ limit_options = group(
     option(
         "--timeout",
         "PIPELINE_TIMEOUT",
-        type=click.FloatRange(0.001),
+        type=Number(0.001, MAX_SECONDS),
         default=_LIMITS.timeout,
         help="Seconds one image may take.",
     ),
@@ -219,14 +229,14 @@ api_options = group(
     option(
         "--api-timeout",
         "PIPELINE_API_TIMEOUT",
-        type=click.FloatRange(0.001),
+        type=Number(0.001, MAX_SECONDS),
         default=_DEFAULT.api_timeout,
         help="Seconds to wait for an answer of the API.",
     ),
     option(
         "--api-patience",
         "PIPELINE_API_PATIENCE",
-        type=click.FloatRange(0),
+        type=Number(0, MAX_SECONDS),
         default=_DEFAULT.api_patience,
         help="Seconds to go on trying while the API answers nothing.",
     ),

@@ -69,6 +69,13 @@ def test_every_option_has_its_environment_variable(workspace: Workspace) -> None
         ["ingest", "--zip-encoding", "klingon"],
         ["ingest", "--zip-encoding", "rot13"],
         ["ingest", "--max-ratio", "0"],
+        ["ingest", "--max-ratio", "nan"],
+        ["ingest", "--timeout", "inf"],
+        ["ingest", "--timeout", "1e300"],
+        ["ingest", "--worker-memory", "1e30"],
+        ["ingest", "--sink", "api", "--api-url", "http://[::1"],
+        ["ingest", "--sink", "api", "--api-url", "http://127.0.0.1:99999"],
+        ["ingest", "--sink", "api", "--api-url", "http://127.0.0.1:1/\n"],
         ["ingest", "--engine", "steam"],
         ["ingest", "--extracted", "static/x"],
         ["rejects", "--format", "xml"],
@@ -79,7 +86,7 @@ def test_wrong_usage(workspace: Workspace, arguments: list[str]) -> None:
     """Wrong usage exits with 2 and a message, without a traceback."""
     ran = workspace.run(*arguments)
     assert ran.code == 2
-    assert "Error" in ran.err
+    assert "error" in ran.err.lower()
     assert "Traceback" not in ran.err
 
 
@@ -166,7 +173,9 @@ def test_ctrl_c_while_starting(workspace: Workspace, pause: float) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode in {0, 1, -signal.SIGINT}
-    assert "pipeline/" not in err or "Traceback" not in err
+    # Before its first lines have run, Ctrl-C belongs to Python.
+    ours = err.replace("pipeline/__main__.py", "")
+    assert "/pipeline/" not in ours or "Traceback" not in ours
 
 
 @pytest.mark.slow

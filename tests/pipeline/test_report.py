@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import StoreError
+from pipeline.errors import SettingsError, StoreError
 from pipeline.history import Run, RunState
 from pipeline.records import (
     Archive,
@@ -89,6 +89,12 @@ def test_exit_codes(report: Report, result: ArchiveResult, code: int) -> None:
     """Rejections are normal; what is undelivered, refused whole or does not balance is not."""
     report.close(result)
     assert report.exit_code == code
+
+
+def test_exit_codes_of_errors(report: Report) -> None:
+    """The account says what the program exits with: 2 for wrong usage, 1 for what fails."""
+    assert report.ending(SettingsError("no URL")).exit_code == 2
+    assert report.ending(StoreError("no disk")).exit_code == 1
 
 
 def test_strict(report: Report) -> None:

@@ -296,8 +296,12 @@ def _checked(url: str | None) -> str:
     """Give the API's URL without a slash at its end; raises `SettingsError` for what is none."""
     if not url:
         raise SettingsError("--sink api needs --api-url (or IMAGE_API_URL), such as http://127.0.0.1:8000.")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
         raise SettingsError(f"{url!r} is not the URL of an API; it looks like http://127.0.0.1:8000.")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise SettingsError(
