@@ -1,4 +1,4 @@
-"""The crash campaign's figures can be written down."""
+"""The account of a crash campaign."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import json
 from bench.crash import Campaign
 
 
-def test_figures_are_a_document() -> None:
-    """What a campaign found is JSON, counts by what was killed among it."""
+def test_account() -> None:
+    """Points are counted by what was killed, and the figures fit into JSON and into a table."""
     found = Campaign()
-    found.note("main process", True, ["one file is torn"])
-    found.note("main process", False, [])
-    told = json.loads(json.dumps(found.as_dict()))
-    assert told["points"] == {"main process": 2}
-    assert told["met"] == {"main process": 1}
-    assert told["failures"] == ["one file is torn"]
+    found.note("Postgres", True, [])
+    found.note("Postgres", False, ["table image_source differs"])
+    assert json.loads(json.dumps(found.as_dict())) == {
+        "points": {"Postgres": 2},
+        "met": {"Postgres": 1},
+        "failures": ["table image_source differs"],
+        "seconds": 0.0,
+    }
+    assert list(found.lines())[-2:] == ["1 differences in 0 s", "table image_source differs"]
