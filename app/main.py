@@ -58,6 +58,8 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         version="0.1.0",
         docs_url=None,
         redoc_url=None,
+        # A redirect from images/ to images would make the deletion of an unnamed image that of everything.
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     problems.install(app)

@@ -154,6 +154,14 @@ def test_deleting_one_image(changing: Api, digest: str) -> None:
     assert workspace.ingest("--engine", "serial").verdict("sample.zip") == ("known", "already-done")
 
 
+@pytest.mark.parametrize("path", ["/images/", "/images//"])
+def test_deleting_an_unnamed_image_deletes_nothing(reading: Api, path: str) -> None:
+    """A digest that is empty by mistake leads nowhere, least of all to the deletion of everything."""
+    answer = reading.client.delete(path, follow_redirects=True)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
+    assert len(reading.client.get("/images").json()) == 8
+
+
 def test_other_methods_are_told_which_there_are(reading: Api) -> None:
     """A method that a path does not have is answered with those that it has."""
     answer = reading.client.put("/images")
