@@ -28,7 +28,7 @@ def test_commands_and_options_in_the_text_exist() -> None:
     }
     for named in re.findall(r"-m pipeline ((?:db )?[a-z]+)", text):
         assert f"pipeline {named}" in commands, named
-    foreign = {"--reload", "--build", "--detach", "--port"}
+    foreign = {"--reload", "--build", "--detach", "--host", "--port"}
     for name in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text):
         assert name in options | foreign, name
 

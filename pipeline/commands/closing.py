@@ -51,5 +51,5 @@ def _print_refused(report: Report) -> None:
         click.echo(line if len(line) <= columns * 2 else line[: columns * 2 - 1] + "…")
     balance = report.balance
     if balance.rejected + balance.failed > len(report.refused):
-        click.echo("  … all of them: python -m pipeline rejects")
+        click.echo("  … all of them: .venv/bin/python -m pipeline rejects")
     click.echo()

@@ -58,7 +58,9 @@ def url(database_url: str | None, data: Path) -> None:
     server = EmbeddedServer(data)
     click.echo(database_url or server.url)
     if not database_url and not server.running:
-        click.echo("The server is not running; start it with: python -m pipeline db start", err=True)
+        click.echo(
+            "The server is not running; start it with: .venv/bin/python -m pipeline db start", err=True
+        )
 
 
 @_command
