@@ -50,8 +50,9 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Turn zips of images into a checked, de-duplicated catalog in Postgres.
 
-    Exit codes: 0 everything was delivered (refused images are normal); 1 something could not be delivered,
-    or an archive was refused whole; 2 wrong usage; 3 the time of --time-limit was up.
+    Exit codes: 0 everything that was ready was delivered (refused images are normal); 1 something could not be
+    delivered, or an archive was refused whole; 2 wrong usage; 3 nothing is wrong, but run again: the time of
+    --time-limit was up, or an archive that was named waits.
     """
 
 

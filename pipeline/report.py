@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +35,8 @@ class Report:
 
     run: Run
     strict: bool = False
+    named: frozenset[Path] = frozenset()
+    """Files that were asked for one by one: that they wait is told by the exit code."""
     archives: list[ArchiveResult] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     refused: list[Refused] = field(default_factory=list)
@@ -82,11 +84,17 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of a run that came to its end: 1 when something is wrong, 3 when its time was up."""
+        """The exit code of a run that came to its end: 1 when something is wrong, 3 when only the time was.
+
+        That is so when the run's time was up, and when a file that was asked for by its name waits.
+        """
         wrong = self.stopped in {"max-errors", "low-disk"} or (self.strict and self.balance.rejected)
         if wrong or not self.delivered:
             return 1
-        return 3 if self.stopped == "time-limit" else 0
+        return 3 if self.stopped == "time-limit" or any(self._kept_waiting()) else 0
+
+    def _kept_waiting(self) -> Iterator[ArchiveResult]:
+        return (r for r in self.archives if r.verdict is ArchiveVerdict.WAITING and r.path in self.named)
 
     @property
     def seconds(self) -> float:

@@ -18,11 +18,12 @@ from pipeline.sinks.interface import Sink
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = [
-    {"pipeline.errors", "pipeline.reasons", "pipeline"},
+    {"pipeline.errors", "pipeline.reasons", "pipeline.words", "pipeline"},
     {"pipeline.records"},
     {
         "pipeline.settings",
         "pipeline.batches",
+        "pipeline.claimant",
         "pipeline.history",
         "pipeline.schedule",
         "pipeline.isolation",

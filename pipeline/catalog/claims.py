@@ -87,6 +87,11 @@ def held(connection: psycopg.Connection, digests: Sequence[bytes]) -> dict[bytes
     return {bytes(digest): Claimant(run, host, process) for digest, run, host, process in rows}
 
 
+def bury(connection: psycopg.Connection, dead: Collection[UUID]) -> None:
+    """End the leases of runs that were seen to be dead."""
+    connection.execute("DELETE FROM claimant WHERE run = ANY(%s)", (list(dead),))
+
+
 def claim(connection: psycopg.Connection, ids: Sequence[int], run: UUID) -> None:
     """Give archives to a run; the caller has seen to it that no other holds them."""
     connection.execute(_CLAIM, {"ids": list(ids), "run": run})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 
 import click
 
@@ -10,6 +11,7 @@ from pipeline.progress import balance_line, printable
 from pipeline.reasons import sentence
 from pipeline.records import ArchiveVerdict
 from pipeline.report import Report
+from pipeline.words import counted
 
 
 def close(report: Report) -> None:
@@ -27,9 +29,18 @@ def close(report: Report) -> None:
     parts = [f"{verdicts.count(verdict):,} {verdict}" for verdict in ArchiveVerdict if verdict in verdicts]
     click.echo(f"Archives: {', '.join(parts)}.")
     click.echo(f"Balance:  {balance_line(report.balance)}.")
+    _print_waiting(report)
     if report.stopped:
         click.echo(f"Stopped before the end ({report.stopped}): {sentence(report.stopped)}")
     click.echo(f"Took {account['seconds']:.1f} s, {account['images_per_second']:,.0f} images/s.")
+
+
+def _print_waiting(report: Report) -> None:
+    """Say of archives that wait why, and when to come again; of a stop the account says it itself."""
+    waiting = [result.reason for result in report.archives if result.verdict is ArchiveVerdict.WAITING]
+    for reason, count in Counter(waiting).items():
+        if reason != report.stopped:
+            click.echo(f"Waiting:  {counted(count, 'archive')} ({reason}). {sentence(reason)}")
 
 
 def _print_refused(report: Report) -> None:

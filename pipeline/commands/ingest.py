@@ -30,5 +30,6 @@ def ingest(paths: tuple[Path, ...], plan: bool, **values: Any) -> int:
         return judge(settings, paths, wishes.report)
     if not paths:
         settings.input.mkdir(parents=True, exist_ok=True)
+    named = frozenset(path for path in paths if not path.is_dir())
     with stopping_on_sigterm(), spoken(wishes):
-        return run(Order(settings, wishes, find(settings, paths))).exit_code
+        return run(Order(settings, wishes, find(settings, paths), named=named)).exit_code

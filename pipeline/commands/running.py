@@ -50,12 +50,13 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One run to be made; it takes no more work once `asked` to stop."""
+    """One run to be made; it takes no more work once `asked` to stop. `named` files were asked for one by one."""
 
     settings: Settings
     wishes: Wishes
     deliveries: Sequence[Delivery]
     command: str = "ingest"
+    named: frozenset[Path] = frozenset()
     asked: Callable[[], bool] = bool
 
 
@@ -83,7 +84,7 @@ def run(order: Order) -> Report:
     from pipeline.workbench import Workbench  # noqa: PLC0415
 
     settings = order.settings
-    report = Report(Run(order.command, settings.sink), order.wishes.strict)
+    report = Report(Run(order.command, settings.sink), order.wishes.strict, order.named)
     bench = Workbench(
         settings.extracted,
         settings.shelf,

@@ -71,7 +71,7 @@ class _Watcher:
 
     def _take(self, deliveries: list[Delivery]) -> None:
         try:
-            report = run(Order(self.settings, self.wishes, deliveries, "watch", self.stop.is_set))
+            report = run(Order(self.settings, self.wishes, deliveries, "watch", asked=self.stop.is_set))
         except (SettingsError, SchemaTooNew):
             raise
         except PipelineError as error:

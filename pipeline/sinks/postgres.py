@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
@@ -13,6 +14,7 @@ from pipeline.catalog import claims, ledger, runs
 from pipeline.catalog.batch import PREPARE, record
 from pipeline.catalog.changes import await_deletion
 from pipeline.catalog.schema import migrate
+from pipeline.claimant import is_dead
 from pipeline.database import connect, persistent, translated
 from pipeline.errors import CatalogUnavailable, SinkUnavailable
 from pipeline.history import Ending, Run
@@ -29,6 +31,9 @@ UNSETTLED = 8
 """Batches whose commit may still be lost in a crash of the server, at most; they are kept until it cannot."""
 LAST_SECONDS = 1.0
 """A server that was given up on is asked once more, for the history's sake."""
+CLAIM_SECONDS = 2.0
+PAUSE_SECONDS = 0.1
+"""A run waits so long in all, and so long between tries, for claims that may be those of a run just killed."""
 
 
 @contextlib.contextmanager
@@ -55,6 +60,7 @@ class PostgresSink:
         self._held: set[int] = set()
         self._run: Run | None = None
         self._lost = False
+        self._patience = CLAIM_SECONDS
         self._since: dict[int, int] = {}
         self._unsettled: list[Sequence[Record]] = []
         self._persist(lambda: migrate(url), min(retry_seconds, FIRST_SECONDS))
@@ -88,7 +94,7 @@ class PostgresSink:
 
     def open(self, archives: Sequence[Archive]) -> list[Entry]:
         """Claim and register archives."""
-        claimed = self._persist(lambda: self._claim({_key(archive) for archive in archives}))
+        claimed = self._claim_patiently({_key(archive) for archive in archives})
         ours = [archive for archive in archives if _key(archive) in claimed]
         since, registered = self._transact(
             lambda connection: (await_deletion(connection), _open(connection, ours))
@@ -226,6 +232,15 @@ class PostgresSink:
         self._held |= _lock(self._claims, keys - self._held)
         return keys & self._held
 
+    def _claim_patiently(self, keys: set[int]) -> set[int]:
+        """Claim archives; what a killed run's last transaction still holds is free in a moment."""
+        claimed = self._persist(lambda: self._claim(keys))
+        while claimed != keys and self._patience > 0:
+            self._patience -= PAUSE_SECONDS
+            time.sleep(PAUSE_SECONDS)
+            claimed = self._persist(lambda: self._claim(keys))
+        return claimed
+
     def _free(self, keys: set[int]) -> None:
         keys &= self._held
         self._held -= keys
@@ -241,8 +256,12 @@ class PostgresSink:
 
 
 def _open(connection: psycopg.Connection, archives: Sequence[Archive]) -> list[Entry]:
-    """Open archives, but for those that a run through the API holds."""
+    """Open archives, but for those that a run through the API holds and lives as far as can be seen from here."""
     held = claims.held(connection, [archive.digest for archive in archives])
+    dead = {by.run for by in held.values() if is_dead(by.host, by.process)}
+    if dead:
+        claims.bury(connection, dead)
+        held = {digest: by for digest, by in held.items() if by.run not in dead}
     free = [archive for archive in archives if archive.digest not in held]
     entries = iter(ledger.open_archives(connection, free))
     answer = [

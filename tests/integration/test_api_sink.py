@@ -270,6 +270,30 @@ def test_killed_and_run_again(delivery: Delivery, victim: str) -> None:
 
 
 @pytest.mark.slow
+def test_straight_on_after_everything_was_killed(delivery: Delivery) -> None:
+    """A run straight into Postgres goes on at once where a killed run through a killed API stopped."""
+    workspace = delivery.workspace
+    make_archives(workspace.input, archives=2, members=100)
+    expected, _ = delivery.straight("--batch-size", "20")
+    api = delivery.apis.start()
+    process = subprocess.Popen(
+        workspace.command("ingest", "--sink", "api", "--api-url", api.url, "--batch-size", "20"),
+        cwd=workspace.root,
+        env=workspace.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not workspace.query("SELECT FROM image_source LIMIT 1"):
+        time.sleep(0.02)
+    for victim in (process, api.process):
+        victim.kill()
+        victim.wait()
+    ran = workspace.ingest("--batch-size", "20")
+    assert (ran.code, {archive["verdict"] for archive in ran.report["archives"]} - {"known"}) == (0, {"done"})
+    assert workspace.catalog() == expected
+
+
+@pytest.mark.slow
 def test_postgres_restarts_below_the_api(delivery: Delivery) -> None:
     """When every connection of the API's database breaks again and again, the run comes to the same end."""
     workspace = delivery.workspace

@@ -193,3 +193,14 @@ def test_a_zip_that_becomes_whole_meanwhile_waits(workspace: Workspace) -> None:
     assert (process.returncode, "2 waiting" in out) == (0, True), err
     ran = workspace.ingest("--after", "move")
     assert (ran.verdict("growing.zip")[0], ran.verdict("grown.zip")[0]) == ("rejected", "done")
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_what_waits_is_told(workspace: Workspace, named: bool) -> None:
+    """A run that took nothing says when to come again; one that was to take that very file says so by its code."""
+    path = workspace.input / "half.zip.part"
+    path.write_bytes(SAMPLE.read_bytes()[:1000])
+    ran = workspace.ingest(*[path] * named)
+    assert "Waiting:  1 archive (still-written). The file is still being written; run again" in ran.out
+    assert ran.code == 3 * named
+    assert workspace.query("SELECT exit_code FROM run") == [(3 * named,)]

@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from pipeline.claimant import is_dead, this_host, this_process
 from pipeline.errors import PipelineError, SettingsError, SinkError, SinkUnavailable
 from pipeline.history import Ending, Run
 from pipeline.records import (
@@ -25,7 +26,6 @@ from pipeline.records import (
     Verdict,
 )
 from pipeline.settings import Settings
-from pipeline.sinks.api.claimant import is_dead, this_host, this_process
 from pipeline.sinks.api.client import Client, Passing, Refused
 from pipeline.sinks.api.courier import Bounds, Courier
 from pipeline.sinks.api.window import Window

@@ -1,22 +1,30 @@
-"""The sink that writes straight into Postgres, when Postgres crashes."""
+"""The sink that writes straight into Postgres: who holds an archive, and when Postgres crashes."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
+import uuid
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from pipeline.catalog import claims
+from pipeline.claimant import this_host, this_process
 from pipeline.history import Run
-from pipeline.records import Archive, Entry, FileIdentity, Image, Outcome, Record
+from pipeline.records import Archive, Entry, FileIdentity, Image, Outcome, Record, State
 from pipeline.server import EmbeddedServer
 from pipeline.sinks.postgres import UNSETTLED, PostgresSink
 
-pytestmark = pytest.mark.slow
+FILE = FileIdentity("a.zip", 1, 1, 1)
+ARCHIVE = Archive(Path("a.zip"), FILE, bytes(32), "a-000000000000", 1)
 
 
 def image(number: int) -> Image:
@@ -30,6 +38,47 @@ def batch(entry: Entry, *numbers: int) -> list[Record]:
         Record(entry.id, Outcome(number, f"{number}.png", image(7)), f"{entry.folder}/a")
         for number in numbers
     ]
+
+
+def leased(url: str, host: str, process: str) -> None:
+    """Have a run through the API hold the archive."""
+    with closing(PostgresSink(url)) as sink:
+        (entry,) = sink.open([ARCHIVE])
+    claimant = claims.Claimant(uuid.uuid4(), host, process)
+    with psycopg.connect(url) as connection:
+        claims.renew(connection, claimant)
+        claims.claim(connection, [entry.id], claimant.run)
+
+
+def dead_process() -> str:
+    """Give the name of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return f"{process.pid}@1"
+
+
+@pytest.mark.parametrize(
+    ("lives", "here", "state"),
+    [(False, True, State.RUNNING), (True, True, State.BUSY), (False, False, State.BUSY)],
+)
+def test_the_dead_do_not_hold(database_url: str, lives: bool, here: bool, state: State) -> None:
+    """An archive that a run through the API held is free at once when that run is seen to be dead."""
+    leased(database_url, this_host() if here else "elsewhere", this_process() if lives else dead_process())
+    with closing(PostgresSink(database_url)) as sink:
+        (entry,) = sink.open([ARCHIVE])
+    assert entry.state is state
+
+
+def test_a_claim_that_ends_in_a_moment(database_url: str) -> None:
+    """What a killed run's last transaction still locks is waited for, and taken."""
+    with psycopg.connect(database_url) as holder:
+        holder.execute("SELECT pg_advisory_xact_lock(%s)", (claims.key(ARCHIVE.digest),))
+        timer = threading.Timer(0.3, holder.rollback)
+        timer.start()
+        with closing(PostgresSink(database_url)) as sink:
+            (entry,) = sink.open([ARCHIVE])
+        timer.join()
+    assert entry.state is State.NEW
 
 
 def crash(url: str) -> None:
@@ -46,6 +95,7 @@ def crash(url: str) -> None:
             time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batches", [2, UNSETTLED + 2])
 def test_a_crash_of_the_server_changes_no_verdict(open_folder: Path, batches: int) -> None:
     """Batches that a crash took back are delivered again before the next one, in their order."""
@@ -58,8 +108,7 @@ def test_a_crash_of_the_server_changes_no_verdict(open_folder: Path, batches: in
     try:
         with closing(PostgresSink(server.url)) as sink:
             sink.begin(Run("ingest", "postgres"))
-            file = FileIdentity("a.zip", 1, 1, 1)
-            (entry,) = sink.open([Archive(Path("a.zip"), file, bytes(32), "a-000000000000", batches + 1)])
+            (entry,) = sink.open([replace(ARCHIVE, members=batches + 1)])
             for number in range(batches):
                 sink.write(batch(entry, number))
             crash(server.url)

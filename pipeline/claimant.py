@@ -1,4 +1,4 @@
-"""Who this run is to the API, so that a later run on the same host can see that it died."""
+"""Who a run is, so that a later one on the same host can see that it died."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipeline.sinks.api.claimant import _process, is_dead, this_host, this_process
+from pipeline.claimant import _process, is_dead, this_host, this_process
 
 
 def test_this_process_lives() -> None:
