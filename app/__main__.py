@@ -37,7 +37,7 @@ def main(**options: str | int | bool | None) -> None:
     try:
         ApiSettings.from_environ(os.environ)
     except SettingsError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.UsageError(str(error)) from error
     format_ = options.pop("log_format")
     as_json = format_ == "json" or (format_ == "auto" and not sys.stderr.isatty())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

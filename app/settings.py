@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, get_args, get_type_hints
 
+from pipeline.database import parameters
 from pipeline.errors import SettingsError
 from pipeline.settings import Limits
 
@@ -68,6 +69,8 @@ class ApiSettings:
                     found[name] = _read(kind, text)
                 except ValueError as error:
                     raise SettingsError(f"{variable}={text!r} makes no sense: {error}.") from error
+        if url := found.get("database_url"):
+            parameters(str(url))
         return cls(**found)  # type: ignore[arg-type]  # each value was read by its field's type
 
 

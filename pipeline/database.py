@@ -18,7 +18,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from pipeline.errors import CatalogError, CatalogFull, CatalogUnavailable
+from pipeline.errors import CatalogError, CatalogFull, CatalogUnavailable, PipelineError, SettingsError
 
 Answer = TypeVar("Answer")
 
@@ -42,25 +42,27 @@ PASSING: tuple[type[psycopg.Error], ...] = (
 """Errors after which the same work may succeed."""
 HOPELESS = re.compile(
     r"FATAL: .*(does not exist|authentication failed|no pg_hba\.conf entry|permission denied|not permitted)"
-    r"|no password supplied|SASL authentication|does not support SSL|invalid (port number|sslmode|integer)",
+    r"|no password supplied|SASL authentication|does not support SSL",
 )
 """Refusals of a connection that waiting does not cure; the driver gives them no code."""
+MISSPELT = re.compile(r"invalid [\w ]*value|invalid port number|bad value for")
+"""Refusals of what a URL says, before anybody is asked."""
 
 
 def connect(url: str, *, autocommit: bool = False) -> psycopg.Connection:
-    """Open a connection; raises `CatalogUnavailable` when the server cannot be reached."""
+    """Open a connection; raises `CatalogUnavailable` when the server cannot be reached, and as `parameters` does."""
     given = parameters(url)
     with translated():
         return psycopg.connect(**given, autocommit=autocommit)
 
 
 def parameters(url: str) -> dict[str, Any]:
-    """Give what the driver is told for a URL; raises `CatalogError` for one that cannot be read."""
+    """Give what the driver is told for a URL; raises `SettingsError` for one that cannot be read."""
     try:
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         # The driver's words repeat pieces of the URL, a password among them.
-        raise CatalogError(BAD_URL) from None
+        raise SettingsError(BAD_URL) from None
     # The URL's own choices win; the environment's PGCLIENTENCODING must not, names are not all Latin.
     ours = {
         "application_name": "image-pipeline",
@@ -79,10 +81,12 @@ def translated() -> Iterator[None]:
         raise _translation(error) from error
 
 
-def _translation(error: psycopg.Error) -> CatalogError:
+def _translation(error: psycopg.Error) -> PipelineError:
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     state = error.sqlstate or ""
     connection_trouble = isinstance(error, psycopg.OperationalError) and not state
+    if not state and MISSPELT.search(text):
+        return SettingsError(f"The database URL makes no sense: {text}.")
     if connection_trouble and HOPELESS.search(text):
         return CatalogError(f"Postgres refuses the connection: {text}. Check the database URL.")
     if isinstance(error, errors.DiskFull) or (connection_trouble and "No space left" in text):

@@ -31,8 +31,14 @@ PORT = SOCKET_NAME.rpartition(".")[2]
 
 @contextlib.contextmanager
 def serving(database_url: str | None, data: Path) -> Iterator[str]:
-    """Give the URL of the catalog's Postgres: the one named, or the embedded one for as long as it is needed."""
+    """Give the URL of the catalog's Postgres: the one named, or the embedded one for as long as it is needed.
+
+    Raises `SettingsError` for a URL that cannot be read.
+    """
     if database_url:
+        from pipeline.database import parameters  # noqa: PLC0415 - the embedded server starts without the driver
+
+        parameters(database_url)
         yield database_url
         return
     with EmbeddedServer(data) as server:

@@ -55,9 +55,15 @@ def url(database_url: str | None, data: Path) -> None:
     """Print the connection URL, and nothing else."""
     from pipeline.server import EmbeddedServer  # noqa: PLC0415
 
+    if database_url:
+        from pipeline.database import parameters  # noqa: PLC0415
+
+        parameters(database_url)
+        click.echo(database_url)
+        return
     server = EmbeddedServer(data)
-    click.echo(database_url or server.url)
-    if not database_url and not server.running:
+    click.echo(server.url)
+    if not server.running:
         click.echo(
             "The server is not running; start it with: .venv/bin/python -m pipeline db start", err=True
         )

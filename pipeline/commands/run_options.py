@@ -25,6 +25,15 @@ from pipeline.settings import Limits, Settings
 _DEFAULT, _LIMITS = Settings(), Limits()
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
+
+def _there(context: click.Context, parameter: click.Parameter, folder: Path) -> Path:
+    """Refuse a folder that was named and is not there; the one that nobody named is made when it is needed."""
+    named = context.get_parameter_source(parameter.name or "") is not click.core.ParameterSource.DEFAULT
+    if named and not folder.is_dir():
+        raise click.BadParameter(f"there is no folder {str(folder)!r}.", context, parameter)
+    return folder
+
+
 delivery_options = group(
     option(
         "--sink",
@@ -69,6 +78,7 @@ place_options = group(
         "PIPELINE_INPUT",
         type=_FOLDER,
         default=_DEFAULT.input,
+        callback=_there,
         help="Folder zips are dropped into.",
     ),
     option(

@@ -27,16 +27,22 @@ def test_importing_opens_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "code"), [(["uvicorn", "app.main:app", "--port", "0"], 3), (["app", "--port", "0"], 2)]
+)
+@pytest.mark.parametrize(
     ("environ", "sentence"),
     [
         ({"IMAGE_API_TIMEOUT": "soon"}, "IMAGE_API_TIMEOUT='soon' makes no sense"),
+        ({"DATABASE_URL": "nonsense"}, "database URL cannot be read"),
         ({"DATABASE_URL": "postgresql://u:secret@h/x?nonsense=1"}, "cannot be read"),
     ],
 )
-def test_a_start_that_fails_says_why(workspace: Workspace, environ: dict[str, str], sentence: str) -> None:
-    """What people can mend is told in a sentence, without a traceback or a password."""
+def test_a_start_that_fails_says_why(
+    workspace: Workspace, environ: dict[str, str], sentence: str, command: list[str], code: int
+) -> None:
+    """What people can mend is told in a sentence, without a traceback or a password, and is wrong usage."""
     ran = subprocess.run(
-        [sys.executable, "-m", "uvicorn", "app.main:app", "--port", "0"],
+        [sys.executable, "-m", *command],
         cwd=ROOT,
         env={**workspace.environ, **environ},
         capture_output=True,
@@ -44,8 +50,8 @@ def test_a_start_that_fails_says_why(workspace: Workspace, environ: dict[str, st
         check=False,
         timeout=120,
     )
-    assert ran.returncode != 0
-    assert sentence in ran.stderr
+    assert ran.returncode == code
+    assert sentence in " ".join(ran.stderr.split())
     assert "Traceback" not in ran.stderr
     assert "secret" not in ran.stderr
 

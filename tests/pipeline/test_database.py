@@ -7,7 +7,7 @@ import pytest
 from psycopg import errors
 
 from pipeline.database import connect, persistent, translated
-from pipeline.errors import CatalogError, CatalogUnavailable
+from pipeline.errors import CatalogError, CatalogUnavailable, SettingsError
 
 
 def test_connecting(database_url: str) -> None:
@@ -17,10 +17,20 @@ def test_connecting(database_url: str) -> None:
     assert row == ("image-pipeline", "\u0436")
 
 
-@pytest.mark.parametrize("url", ["nonsense", "postgresql://u:secret@[::1/x", "mysql://u:secret@host/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "postgresql://u:secret@[::1/x",
+        "mysql://u:secret@host/x",
+        "postgresql://u:secret@127.0.0.1:99999/x",
+        "postgresql://u:secret@127.0.0.1/x?sslmode=maybe",
+        "postgresql://u:secret@127.0.0.1/x?connect_timeout=soon",
+    ],
+)
 def test_urls_that_make_no_sense(url: str) -> None:
-    """The error says what a URL looks like, and does not repeat a password."""
-    with pytest.raises(CatalogError) as caught:
+    """They are wrong usage; the error says what is wrong, and does not repeat a password."""
+    with pytest.raises(SettingsError) as caught:
         connect(url)
     assert "secret" not in str(caught.value)
 
