@@ -33,18 +33,18 @@ class Aftercare:
         kept = self.settings.after == "keep"
         self._deliveries = {} if kept else {delivery.path: delivery for delivery in deliveries}
 
-    def settle(self, result: ArchiveResult) -> None:
-        """Move or delete an archive's file; raises `StoreError` when that is not possible."""
+    def settle(self, result: ArchiveResult) -> str:
+        """Move or delete an archive's file, and say which, nothing when it stays; raises `StoreError`."""
         delivery = self._deliveries.get(result.path) if self._deliveries and result.path else None
         if delivery is None or delivery.path.is_symlink():
-            return
+            return ""
         if result.balance.failed or being_written(delivery.path):
-            return
+            return ""
         try:
-            self._settle(delivery, result.verdict)
+            return self._settle(delivery, result.verdict)
         except FileNotFoundError:
             # Another run over the same folder settled it first.
-            return
+            return ""
         except OSError as error:
             raise StoreError(
                 f"{delivery.path} is {result.verdict} in the catalog, but cannot be "
@@ -52,16 +52,21 @@ class Aftercare:
                 "It stays where it is; the next run tries again."
             ) from error
 
-    def _settle(self, delivery: Delivery, verdict: ArchiveVerdict) -> None:
+    def _settle(self, delivery: Delivery, verdict: ArchiveVerdict) -> str:
         if delivery.path.absolute().is_relative_to(self.settings.processed_folder.absolute()):
             # Taken again from where it was moved to.
-            return
+            return ""
         if verdict in TAKEN and self.settings.after == "delete":
-            remove(delivery.path, delivery.file)
-        elif verdict in TAKEN:
-            move(delivery.path, self.settings.processed_folder / _relative(delivery), delivery.file)
+            return "deleted" if remove(delivery.path, delivery.file) else ""
+        if verdict in TAKEN:
+            folder = self.settings.processed_folder
         elif verdict is ArchiveVerdict.REJECTED and self.settings.after == "move":
-            move(delivery.path, self.settings.failed_folder / _relative(delivery), delivery.file)
+            folder = self.settings.failed_folder
+        else:
+            return ""
+        return (
+            f"moved to {folder}" if move(delivery.path, folder / _relative(delivery), delivery.file) else ""
+        )
 
 
 def recover(settings: Settings, roots: Iterable[Path]) -> None:

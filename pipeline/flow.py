@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pipeline.errors import ArchiveError
 from pipeline.reasons import PAUSES
 from pipeline.records import ArchiveResult, ArchiveVerdict, Balance, Closing, Entry, Record, Slice
+from pipeline.words import counted
 
 
 class End(NamedTuple):
@@ -41,7 +42,7 @@ def conclude(end: End, closing: Closing) -> ArchiveResult:
     accounted = balance.stored + balance.duplicate + balance.rejected + balance.ignored
     missing = end.entry.archive.members - accounted
     balance = replace(balance, members=end.entry.archive.members, failed=missing)
-    error = end.error or ArchiveError("unbalanced", f"{missing} members are not delivered")
+    error = end.error or ArchiveError("unbalanced", f"{counted(missing, 'member')} not delivered")
     return ArchiveResult(name, ArchiveVerdict.FAILED, error.reason, error.detail, balance, path)
 
 
@@ -49,5 +50,5 @@ def _pause(end: End, error: ArchiveError, balance: Balance) -> ArchiveResult:
     archive = end.entry.archive
     counts = (balance.stored, balance.duplicate, balance.rejected, balance.ignored, balance.failed)
     balance = Balance(sum(counts), *counts)
-    detail = f"{balance.members:,} of {archive.members:,} members are recorded"
+    detail = f"{balance.members:,} of {counted(archive.members, 'member')} recorded"
     return ArchiveResult(archive.name, ArchiveVerdict.WAITING, error.reason, detail, balance, archive.path)

@@ -9,19 +9,13 @@ from typing import Self
 
 from pipeline.records import ArchiveResult, ArchiveVerdict, Balance, Entry, Outcome, Recorded
 from pipeline.report import Report
-
-
-def printable(text: str) -> str:
-    """Escape what could steer a terminal or deceive a reader: control, bidi and invisible characters."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
-    )
+from pipeline.words import counted, printable
 
 
 def balance_line(balance: Balance) -> str:
     """Say a balance in one line."""
     return (
-        f"{balance.members:,} members = {balance.stored:,} stored + {balance.duplicate:,} duplicate"
+        f"{counted(balance.members, 'member')} = {balance.stored:,} stored + {balance.duplicate:,} duplicate"
         f" + {balance.rejected:,} rejected + {balance.ignored:,} ignored + {balance.failed:,} failed"
     )
 

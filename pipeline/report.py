@@ -44,6 +44,8 @@ class Report:
     """The sum over the archives worked in this run."""
     verdicts: Counter[ArchiveVerdict] = field(default_factory=Counter)
     """How many archives got which verdict."""
+    settled: Counter[str] = field(default_factory=Counter)
+    """How many delivered files were deleted or moved where; those that stay count for nothing, ""."""
     errors: int = 0
     stopped: str = ""
     warnings: list[str] = field(default_factory=list)

@@ -13,6 +13,7 @@ from pipeline.images import extension_remark, inspect, inspect_file
 from pipeline.quarantine import Quarantine
 from pipeline.records import Image, Member, Outcome, Slice, Verdict
 from pipeline.store import Store
+from pipeline.words import counted
 from pipeline.workbench import Workbench
 
 HEAD = 512
@@ -119,4 +120,4 @@ def unchanged(slice_: Slice) -> None:
     except OSError as error:
         raise ArchiveError("vanished", str(error)) from error
     if size != slice_.size:
-        raise ArchiveError("vanished", f"it had {slice_.size} bytes and now has {size}")
+        raise ArchiveError("vanished", f"it had {counted(slice_.size, 'byte')} and now has {size:,}")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pipeline.archives.ends import CENTRAL, MAX16, MAX32, Directory, read_at
 from pipeline.errors import ArchiveError
+from pipeline.words import counted
 
 CENTRAL_SIZE, LOCAL_SIZE = 46, 30
 CHUNK = 1 << 20
@@ -61,7 +62,7 @@ def entries(descriptor: int, directory: Directory) -> Iterator[RawEntry]:
     expected = directory.count
     if index != expected and (directory.exact_count or index & MAX16 != expected):
         raise ArchiveError(
-            "structure", f"the end record counts {expected} members, the directory has {index}"
+            "structure", f"the end record counts {counted(expected, 'member')}, the directory has {index}"
         )
 
 

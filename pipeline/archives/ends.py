@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from pipeline.errors import ArchiveError
+from pipeline.words import counted
 
 LOCAL = b"PK\x03\x04"
 CENTRAL = b"PK\x01\x02"
@@ -65,7 +66,9 @@ def find_directory(descriptor: int, size: int) -> Directory:
         raise ArchiveError("empty-file", "it has no bytes")
     head = read_at(descriptor, min(4, size), 0)
     if size < END_SIZE:
-        raise ArchiveError("truncated" if head[:2] == b"PK" else "not-a-zip", f"it has only {size} bytes")
+        raise ArchiveError(
+            "truncated" if head[:2] == b"PK" else "not-a-zip", f"it has only {counted(size, 'byte')}"
+        )
     tail_start = max(0, size - END_SIZE - MAX16)
     tail = read_at(descriptor, size - tail_start, tail_start)
     exact, loose = [], []
@@ -136,10 +139,12 @@ def _directory(descriptor: int, position: int) -> Directory:
     if count and read_at(descriptor, 4, start) != CENTRAL:
         raise ArchiveError("structure", "the end record does not lead to a directory")
     if (count == 0) != (size == 0):
-        raise ArchiveError("structure", f"the end record counts {count} members in {size} bytes")
+        raise ArchiveError(
+            "structure", f"the end record counts {counted(count, 'member')} in {counted(size, 'byte')}"
+        )
     if count == 0 and start > 0:
         raise ArchiveError(
-            "structure", f"the end record counts no members, and {start:,} bytes stand before it"
+            "structure", f"the end record counts no members, and stands behind {counted(start, 'byte')}"
         )
     return Directory(start, size, count, start - offset, exact_count)
 

@@ -22,6 +22,7 @@ from pipeline.archives.refusals import BZIP2, DEFLATED, ENCRYPTED_BITS, STORED
 from pipeline.errors import ArchiveError, MemberError
 from pipeline.records import Member
 from pipeline.settings import Limits
+from pipeline.words import counted
 
 OUTPUT_CHUNK = 1 << 20
 INPUT_CHUNK = 1 << 18
@@ -58,7 +59,7 @@ class MemberReader:
         try:
             now = os.fstat(descriptor).st_size
             if now != size:
-                raise ArchiveError("vanished", f"it had {size:,} bytes and now has {now:,}")
+                raise ArchiveError("vanished", f"it had {counted(size, 'byte')} and now has {now:,}")
             self._map = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
         finally:
             os.close(descriptor)
@@ -85,7 +86,9 @@ class MemberReader:
                 _inflate(packed, member) if member.method == DEFLATED else b"".join(_pieces(packed, member))
             )
         if len(data) != member.size:
-            raise MemberError("size-mismatch", f"it declares {member.size:,} bytes and has {len(data):,}")
+            raise MemberError(
+                "size-mismatch", f"it declares {counted(member.size, 'byte')} and has {len(data):,}"
+            )
         if isal_zlib.crc32(data) != member.crc:
             raise MemberError("bad-crc", "it was damaged on its way; send the archive again")
         return data
@@ -97,18 +100,18 @@ class MemberReader:
         for piece in _pieces(packed, member):
             size += len(piece)
             if size > member.size:
-                raise MemberError("size-mismatch", f"it declares {member.size:,} bytes and has more")
+                raise MemberError("size-mismatch", f"it declares {counted(member.size, 'byte')} and has more")
             crc = isal_zlib.crc32(piece, crc)
             yield piece
         if size != member.size:
-            raise MemberError("size-mismatch", f"it declares {member.size:,} bytes and has {size:,}")
+            raise MemberError("size-mismatch", f"it declares {counted(member.size, 'byte')} and has {size:,}")
         if crc != member.crc:
             raise MemberError("bad-crc", "it was damaged on its way; send the archive again")
 
     def _packed(self, member: Member, limits: Limits) -> memoryview:
         """Give a member's packed bytes after checking its local header (APPNOTE 4.3.7)."""
         if member.size > limits.max_member_bytes:
-            raise MemberError("member-too-large", f"it declares {member.size:,} bytes")
+            raise MemberError("member-too-large", f"it declares {counted(member.size, 'byte')}")
         start = member.offset + LOCAL_SIZE
         if start > len(self._view):
             raise MemberError("member-truncated", "its header lies beyond the end of the file")
@@ -151,7 +154,7 @@ def _inflate(packed: memoryview, member: Member) -> bytes:
     except _BROKEN as error:
         raise MemberError("bad-stream", str(error)) from error
     if len(data) > member.size:
-        raise MemberError("size-mismatch", f"it declares {member.size:,} bytes and has more")
+        raise MemberError("size-mismatch", f"it declares {counted(member.size, 'byte')} and has more")
     _check_end(inflater)
     return data
 

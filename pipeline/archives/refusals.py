@@ -8,6 +8,7 @@ from typing import Final
 from pipeline.archives import names
 from pipeline.archives.directory import RawEntry
 from pipeline.settings import Limits
+from pipeline.words import counted
 
 STORED, DEFLATED, BZIP2, LZMA = 0, 8, 12, 14
 READABLE: Final = frozenset({STORED, DEFLATED, BZIP2, LZMA})
@@ -46,11 +47,14 @@ def refusal(  # noqa: PLR0911 - a list of grounds, the first that holds wins
     if entry.method not in READABLE:
         return "unsupported-method", f"method {entry.method} ({METHODS.get(entry.method, 'unknown')})"
     if entry.size > limits.max_member_bytes:
-        return "member-too-large", f"it declares {entry.size:,} bytes"
+        return "member-too-large", f"it declares {counted(entry.size, 'byte')}"
     if entry.size > (entry.compressed_size + RATIO_GRACE) * limits.max_ratio:
         return "member-ratio", f"{entry.compressed_size:,} bytes unpack to {entry.size:,}"
     if entry.method == STORED and entry.size != entry.compressed_size:
-        return "size-mismatch", f"stored {entry.compressed_size:,} bytes declare {entry.size:,}"
+        return (
+            "size-mismatch",
+            f"it declares {counted(entry.size, 'byte')} and stores {entry.compressed_size:,}",
+        )
     return None
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands.options import database_options, format_option
+from pipeline.words import counted, printable
 
 if TYPE_CHECKING:
     from pipeline.catalog.queries import ArchiveRow, UnstoredRow
@@ -37,11 +38,11 @@ def status(database_url: str | None, data: Path) -> None:
                 total += row.balance
                 click.echo(_archive_line(row))
             images = count_images(connection)
-    click.echo(f"{count:,} archives, {images:,} images. {balance_line(total)}.")
+    click.echo(f"{counted(count, 'archive')}, {counted(images, 'image')}. {balance_line(total)}.")
 
 
 def _archive_line(row: ArchiveRow) -> str:
-    from pipeline.progress import balance_line, printable  # noqa: PLC0415
+    from pipeline.progress import balance_line  # noqa: PLC0415
 
     why = f"  ({row.reason}{': ' + printable(row.detail) if row.detail else ''})" if row.reason else ""
     return f"{row.state:<8}  {printable(row.name)}{why}  {balance_line(row.balance)}"
@@ -64,13 +65,11 @@ def rejects(database_url: str | None, data: Path, form: str) -> None:
 
 
 def _table(rows: Iterator[UnstoredRow]) -> None:
-    from pipeline.progress import printable  # noqa: PLC0415
-
     count = 0
     for count, row in enumerate(rows, 1):  # noqa: B007 - the last count is wanted
         line = f"{row.verdict:<8}  {row.reason:<18}  {printable(row.archive)}: {printable(row.member)}"
         click.echo(line + (f"  ({printable(row.detail)})" if row.detail else ""))
-    click.echo(f"{count:,} members are not stored." if count else "Every member is stored.", err=True)
+    click.echo(f"{counted(count, 'member')} not stored." if count else "Every member is stored.", err=True)
 
 
 def _csv(rows: Iterator[UnstoredRow]) -> None:

@@ -7,11 +7,11 @@ from collections import Counter
 
 import click
 
-from pipeline.progress import balance_line, printable
+from pipeline.progress import balance_line
 from pipeline.reasons import sentence
 from pipeline.records import ArchiveVerdict
 from pipeline.report import Report
-from pipeline.words import counted
+from pipeline.words import counted, printable
 
 
 def close(report: Report) -> None:
@@ -22,7 +22,10 @@ def close(report: Report) -> None:
         click.echo("Nothing to do: no zip was found.")
         return
     if known == len(verdicts):
-        click.echo(f"Nothing new: {known:,} of {known:,} archives were processed before.")
+        click.echo(
+            f"Nothing new: {counted(known, 'archive')} {'was' if known == 1 else 'were'} processed before."
+        )
+        _print_settled(report)
         return
     _print_refused(report)
     account = report.as_dict()
@@ -30,6 +33,7 @@ def close(report: Report) -> None:
     click.echo(f"Archives: {', '.join(parts)}.")
     click.echo(f"Balance:  {balance_line(report.balance)}.")
     _print_waiting(report)
+    _print_settled(report)
     if report.stopped:
         click.echo(f"Stopped before the end ({report.stopped}): {sentence(report.stopped)}")
     click.echo(f"Took {account['seconds']:.1f} s, {account['images_per_second']:,.0f} images/s.")
@@ -41,6 +45,13 @@ def _print_waiting(report: Report) -> None:
     for reason, count in Counter(waiting).items():
         if reason != report.stopped:
             click.echo(f"Waiting:  {counted(count, 'archive')} ({reason}). {sentence(reason)}")
+
+
+def _print_settled(report: Report) -> None:
+    """Say what was done to the delivered files."""
+    done = [f"{count:,} {what}" for what, count in report.settled.items() if what]
+    if done:
+        click.echo(f"Zips:     {printable(', '.join(done))}.")
 
 
 def _print_refused(report: Report) -> None:

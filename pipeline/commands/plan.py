@@ -13,11 +13,12 @@ from pipeline.errors import ArchiveError
 from pipeline.history import Run
 from pipeline.inbox import Delivery, discover
 from pipeline.intake import preflight, refusal
-from pipeline.progress import printable, result_line
+from pipeline.progress import result_line
 from pipeline.reasons import sentence
 from pipeline.records import ArchiveResult, ArchiveVerdict, Balance, Member, Verdict
 from pipeline.report import Report
 from pipeline.settings import Settings
+from pipeline.words import counted, printable
 
 SHOWN = 50
 """Refused members printed for an archive, at most."""
@@ -42,7 +43,8 @@ def _judge(delivery: Delivery, settings: Settings, report: Report) -> ArchiveRes
         with preflight(delivery, settings) as zip_:
             verdicts: Counter[Verdict | None] = Counter()
             click.echo(
-                f"{printable(delivery.file.name)}: {zip_.count:,} members, {zip_.declared_bytes:,} bytes"
+                f"{printable(delivery.file.name)}: {counted(zip_.count, 'member')}, "
+                f"{counted(zip_.declared_bytes, 'byte')}"
             )
             for member in zip_.members():
                 verdicts[member.verdict] += 1

@@ -14,6 +14,7 @@ from pipeline.commands.running import Order, Wishes, find, run, spoken, stopping
 from pipeline.errors import SettingsError
 from pipeline.reasons import ARCHIVE_REASONS, MAY_CHANGE, MEMBER_REASONS
 from pipeline.settings import Settings
+from pipeline.words import counted, printable
 
 if TYPE_CHECKING:
     from pipeline.inbox import Delivery
@@ -70,7 +71,6 @@ def _reconsider(url: str, deliveries: list[Delivery], reasons: Collection[str]) 
     from pipeline.catalog.schema import migrate  # noqa: PLC0415
     from pipeline.catalog.second import candidates, reconsider  # noqa: PLC0415
     from pipeline.database import connect, translated  # noqa: PLC0415
-    from pipeline.progress import printable  # noqa: PLC0415
     from pipeline.retry import look_for  # noqa: PLC0415
 
     migrate(url)
@@ -85,5 +85,5 @@ def _reconsider(url: str, deliveries: list[Delivery], reasons: Collection[str]) 
         )
     unique = {delivery.path: delivery for delivery in found.there.values()}
     if unique:
-        click.echo(f"Taking {count:,} members of {len(unique):,} archives again.", err=True)
+        click.echo(f"Taking {counted(count, 'member')} of {counted(len(unique), 'archive')} again.", err=True)
     return list(unique.values())

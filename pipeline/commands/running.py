@@ -106,7 +106,7 @@ def run(order: Order) -> Report:
         for result in Ingest(sink, engine, store, settings, teller, brake).run(order.deliveries):
             teller.closed(result)
             with _warning(teller):
-                aftercare.settle(result)
+                report.settled[aftercare.settle(result)] += 1
         report.stopped = brake.reason
         for write in _accounts(order.wishes, report, report.ending()):
             with _warning(teller):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands.options import database_options, format_option, option
+from pipeline.words import printable
 
 if TYPE_CHECKING:
     from pipeline.catalog.runs import RunRow
@@ -38,7 +39,7 @@ def runs(database_url: str | None, data: Path, form: str, limit: int) -> None:
 
 
 def _table(rows: Iterable[RunRow]) -> None:
-    from pipeline.progress import balance_line, printable  # noqa: PLC0415
+    from pipeline.progress import balance_line  # noqa: PLC0415
 
     for row in rows:
         archives = ", ".join(f"{count:,} {verdict}" for verdict, count in row.archives.items() if count)

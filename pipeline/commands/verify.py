@@ -15,6 +15,7 @@ from pipeline.commands.options import database_options, format_option, make_sett
 from pipeline.commands.run_options import place_options
 from pipeline.commands.running import stopping_on_sigterm
 from pipeline.settings import Settings
+from pipeline.words import counted, printable
 
 if TYPE_CHECKING:
     from pipeline.verify import Finding, Tally, Verify
@@ -85,8 +86,8 @@ def _check(check: Verify, memory: Memory, wishes: Wishes) -> int:
     cursor, tally = memory.recall()
     if cursor.stage:
         click.echo(
-            f"Going on where a check stopped, after {tally.checked:,} files and {tally.problems:,} problems; "
-            "--restart begins anew.",
+            f"Going on where a check stopped, after {counted(tally.checked, 'file')} and "
+            f"{counted(tally.problems, 'problem')}; --restart begins anew.",
             err=True,
         )
     if wishes.repair and not check.trusted:
@@ -109,7 +110,6 @@ def _check(check: Verify, memory: Memory, wishes: Wishes) -> int:
 @contextlib.contextmanager
 def _human(tally: Tally) -> Iterator[Callable[[Finding], None]]:
     """Tell findings in lines, and the sum at the end."""
-    from pipeline.progress import printable  # noqa: PLC0415
 
     def tell(finding: Finding) -> None:
         path = finding.path.removeprefix(str(Path.cwd()) + "/")
@@ -117,10 +117,10 @@ def _human(tally: Tally) -> Iterator[Callable[[Finding], None]]:
         click.echo(f"{finding.outlook:<8}  {finding.kind:<17}  {printable(path)}{detail}")
 
     yield tell
-    checked = f"Checked {tally.checked:,} files"
+    checked = f"Checked {counted(tally.checked, 'file')}"
     repaired = f", {tally.repaired:,} repaired" if tally.repaired else ""
     if tally.problems:
-        click.echo(f"{checked}: {tally.problems:,} problems are left{repaired}.")
+        click.echo(f"{checked}: {counted(tally.problems, 'problem')} left{repaired}.")
     else:
         click.echo(f"{checked}: everything is in order{repaired}.")
 

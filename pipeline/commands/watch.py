@@ -18,6 +18,7 @@ from pipeline.commands.run_options import run_options
 from pipeline.commands.running import Order, Wishes, complain, find, run, spoken
 from pipeline.errors import PipelineError, SchemaTooNew, SettingsError
 from pipeline.settings import Settings
+from pipeline.words import printable
 
 if TYPE_CHECKING:
     from pipeline.inbox import Delivery
@@ -46,6 +47,7 @@ def watch(interval: float, **values: Any) -> int:
     lookout = Lookout(min(1.0, settle), again=interval)
     watcher = _Watcher(settings, wishes, lookout, stop)
     with _stopping(stop), spoken(wishes), _serving(settings):
+        _announce(settings, wishes)
         for _ in wakeups(settings.input, interval, stop, lookout):
             watcher.look()
     return 0
@@ -95,6 +97,17 @@ class _Watcher:
 
     def _complain(self, error: PipelineError) -> None:
         complain(self.wishes, f"{error} Trying again.")
+
+
+def _announce(settings: Settings, wishes: Wishes) -> None:
+    """Say what is watched, and how to end it."""
+    from pipeline.journal import say  # noqa: PLC0415
+
+    if wishes.json:
+        say("info", "watching", {"folder": str(settings.input.absolute())})
+    else:
+        folder = printable(str(settings.input))
+        click.echo(f"Watching {folder} for zips; Ctrl-C stops after what is in hand.", err=True)
 
 
 @contextlib.contextmanager

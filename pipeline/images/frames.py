@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 from pipeline.errors import ImageError
 from pipeline.images.dhash import dhash
 from pipeline.settings import Limits
+from pipeline.words import counted
 
 FRAMES_FACTOR = 4
 """All frames together may have this many times the pixels that one picture may have."""
@@ -46,7 +47,8 @@ def decode(
             budget -= image.width * image.height
             if budget < 0 or number > COUNT_LIMIT:
                 raise ImageError(
-                    "too-many-frames", f"more than {number - 1} frames of {image.width}×{image.height}"
+                    "too-many-frames",
+                    f"more than {counted(number - 1, 'frame')} of {image.width}×{image.height}",
                 )
             image.load()
             check_frame(image)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from isal import isal_zlib
 
 from pipeline.errors import ImageError
+from pipeline.words import counted
 
 SIGNATURE_SIZE = 8
 ANCILLARY = 0x20
@@ -40,7 +41,7 @@ def check(data: memoryview) -> tuple[memoryview, str]:
             raise ImageError("corrupt", "its palette is missing")
         if kind == b"IEND":
             if end < len(data):
-                remark = remark or f"png: {len(data) - end} bytes follow the end"
+                remark = remark or f"png: {counted(len(data) - end, 'byte')} after the end"
             return _without(data, bad) if bad else data, remark
         place = end
     raise ImageError("corrupt", f"it has more than {LIMIT_CHUNKS:,} chunks")

@@ -21,6 +21,7 @@ from pipeline.history import Ending, Run
 from pipeline.records import Archive, ArchiveResult, Closing, Entry, FileIdentity, Record, Recorded, State
 from pipeline.server import serving
 from pipeline.settings import Settings
+from pipeline.words import counted
 
 Answer = TypeVar("Answer")
 
@@ -226,7 +227,7 @@ class PostgresSink:
             if lost := self._held - _lock(claims, self._held):
                 claims.close()
                 raise CatalogUnavailable(
-                    f"The connection broke, and {len(lost)} archives are claimed by another run."
+                    f"The connection broke, and another run has claimed {counted(len(lost), 'archive')}."
                 )
             self._claims = claims
         self._held |= _lock(self._claims, keys - self._held)

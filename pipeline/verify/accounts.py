@@ -8,6 +8,7 @@ from pipeline.catalog import inventory
 from pipeline.catalog.inventory import VERDICTS, Account
 from pipeline.verify.findings import Cursor, Finding, Kind, Outlook, Step
 from pipeline.verify.tools import Tools
+from pipeline.words import counted
 
 STAGE = "ledger"
 
@@ -23,7 +24,7 @@ def check_ledger(tools: Tools, after: str) -> Iterator[Step]:
 
 def _judge(tools: Tools, account: Account) -> Finding | None:
     if account.state == "running" and not _worked_on(tools, account):
-        detail = f"{sum(account.counted):,} of {account.members:,} members have their verdict"
+        detail = f"a verdict for {sum(account.counted):,} of {counted(account.members, 'member')}"
         return Finding(Kind.UNFINISHED, account.name, detail)
     if account.state != "done" or (account.told == account.counted and sum(account.told) == account.members):
         return None
@@ -44,7 +45,8 @@ def _worked_on(tools: Tools, account: Account) -> bool:
 
 def _unbalanced(tools: Tools, account: Account) -> Finding:
     complete = sum(account.counted) == account.members
-    detail = f"{account.members:,} members; the ledger says {_sum(account.told)}; the rows say {_sum(account.counted)}"
+    members = counted(account.members, "member")
+    detail = f"{members}; the ledger says {_sum(account.told)}; the rows say {_sum(account.counted)}"
     if not tools.rescue:
         return Finding(Kind.UNBALANCED, account.name, detail)
     if complete:

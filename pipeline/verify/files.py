@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from pipeline.words import counted
+
 CHUNK = 32
 """Files that one thread hashes in a row: enough to hide the hand-over of small ones."""
 MISSING = "missing"
@@ -47,7 +49,7 @@ def look(wanted: Wanted) -> State:
     except OSError as error:
         return State(DAMAGED, f"it cannot be read: {error.strerror}")
     if digest != wanted.sha256:
-        return State(DAMAGED, f"it has {status.st_size:,} bytes with the SHA-256 {digest.hex()}")
+        return State(DAMAGED, f"it has {counted(status.st_size, 'byte')} with the SHA-256 {digest.hex()}")
     return State()
 
 

@@ -37,13 +37,17 @@ def test_keep_is_the_default(inbox: Workspace) -> None:
 
 def test_move(inbox: Workspace) -> None:
     """What is taken in goes to processed/, what is refused to failed/, with folders; what waits stays."""
-    assert inbox.ingest("--after", "move").code == 1
+    first = inbox.ingest("--after", "move")
+    assert first.code == 1
+    for folder in ("processed", "failed"):
+        assert f"1 moved to {inbox.root / folder}" in first.out
     assert tree(inbox.input) == ["half.zip.part"]
     assert tree(inbox.root / "processed") == ["sub/good.zip"]
     assert tree(inbox.root / "failed") == ["broken.zip"]
     shutil.copy2(SAMPLE, inbox.input / "sub" / "good.zip")
     ran = inbox.ingest("--after", "move")
     assert (ran.code, ran.verdict("sub/good.zip")) == (0, ("known", "already-done"))
+    assert f"Zips:     1 moved to {inbox.root / 'processed'}." in ran.out
     assert tree(inbox.root / "processed") == ["sub/good.zip", "sub/good~1.zip"]
     assert tree(inbox.input) == ["half.zip.part"]
 
@@ -53,8 +57,12 @@ def test_delete(inbox: Workspace) -> None:
     assert inbox.ingest("--after", "delete").code == 1
     assert tree(inbox.input) == ["broken.zip", "half.zip.part"]
     shutil.copy2(SAMPLE, inbox.input / "again.zip")
-    assert inbox.ingest("--after", "delete").verdict("again.zip") == ("known", "already-done")
-    assert tree(inbox.input) == ["broken.zip", "half.zip.part"]
+    (inbox.input / "broken.zip").rename(inbox.root / "broken.zip")
+    (inbox.input / "half.zip.part").rename(inbox.root / "half.zip.part")
+    ran = inbox.ingest("--after", "delete")
+    assert ran.verdict("again.zip") == ("known", "already-done")
+    assert "Nothing new: 1 archive was processed before.\nZips:     1 deleted." in ran.out
+    assert tree(inbox.input) == []
     assert not (inbox.root / "processed").exists()
 
 

@@ -93,7 +93,7 @@ def test_archives_that_were_moved(refused: Workspace) -> None:
 def test_chosen_reasons(refused: Workspace) -> None:
     """Only refusals for the reasons that are named are taken again."""
     ran = refused.run("retry", "--reason", "truncated")
-    assert "Taking 1 members of 1 archives again" in ran.err
+    assert "Taking 1 member of 1 archive again" in ran.err
     assert reasons(refused) == {
         ("a.zip", "too-many-pixels"),
         ("a.zip", "truncated"),

@@ -235,7 +235,7 @@ def test_an_interrupted_check_goes_on(taken: Workspace) -> None:
     assert "5 problems" in ran.out
     ran = taken.run("verify", "--data", taken.root / "data")
     assert "Going on" not in ran.err
-    assert "1 problems" in ran.out
+    assert "1 problem left" in ran.out
     with Memory(taken.root / "data", identity) as memory:
         memory.save(Cursor("extracted", "0"), Tally(checked=100, problems=5, repaired=0))
     assert "store-missing" in taken.run("verify", "--data", taken.root / "data", "--restart").out

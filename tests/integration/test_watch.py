@@ -71,6 +71,16 @@ def events(workspace: Workspace) -> list[dict[str, object]]:
     return [json.loads(line) for line in (workspace.root / "log").read_text("utf-8").splitlines()]
 
 
+@pytest.mark.parametrize(
+    ("form", "said"), [("human", "images_zip_input for zips; Ctrl-C"), ("json", '"event": "watching"')]
+)
+def test_the_watch_says_what_it_does(workspace: Workspace, form: str, said: str) -> None:
+    """Before anything comes, people and programs read what is watched; people also how to end it."""
+    with watching(workspace, "--log-format", form) as process:
+        wait_until(lambda: said in (workspace.root / "log").read_text("utf-8"), process)
+        assert stop(process) == 0
+
+
 def test_zips_are_taken_as_they_come(workspace: Workspace) -> None:
     """A zip that grows is taken when it is whole; a broken one and a hidden one do not end the watch."""
     data = SAMPLE.read_bytes()

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.history import Run
-from pipeline.progress import Display, balance_line, printable, result_line
+from pipeline.progress import Display, balance_line, result_line
 from pipeline.records import ArchiveResult, ArchiveVerdict, Balance
 from pipeline.report import Report
 
 RESULT = ArchiveResult("a\x1b[2Jb.zip", ArchiveVerdict.REJECTED, "overlap", "member\n1")
 
 
-@given(st.text())
-def test_printable(text: str) -> None:
-    """Whatever a name holds, what is shown of it is printable."""
-    assert printable(text).isprintable()
-
-
-def test_letters_stay() -> None:
-    """Letters of every script are shown as they are."""
-    assert printable("фото ü 写真 😀") == "фото ü 写真 😀"
-
-
 def test_lines() -> None:
     """A result is one line, with its reason and its balance."""
     assert result_line(RESULT) == "rejected  a\\x1b[2Jb.zip  (overlap: member\\n1)"
     assert balance_line(Balance(1234, 1234)).startswith("1,234 members = 1,234 stored + 0 duplicate")
+    assert balance_line(Balance(1, 1)).startswith("1 member = 1 stored")
 
 
 def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,6 +29,7 @@ from pipeline.settings import Settings
 from pipeline.sinks.api.client import Client, Passing, Refused
 from pipeline.sinks.api.courier import Bounds, Courier
 from pipeline.sinks.api.window import Window
+from pipeline.words import counted
 
 Answer = TypeVar("Answer")
 
@@ -196,7 +197,7 @@ class ApiSink:
 
     def activity(self) -> str:
         """Say how many requests are on their way, of how many that may be."""
-        return f"{self._window.turns} of {self._window.limit} requests"
+        return f"{self._window.turns} of {counted(self._window.limit, 'request')}"
 
     def refuse(self, file: FileIdentity, digest: bytes, result: ArchiveResult) -> None:
         """Note that an archive was refused whole or failed."""

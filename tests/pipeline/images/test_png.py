@@ -75,7 +75,7 @@ def test_a_missing_palette_is_found() -> None:
 
 def test_bytes_behind_the_end_are_only_noted() -> None:
     """Some programs leave a tail."""
-    assert inspect(PLAIN + b"tail", Limits()).remarks == ("png: 4 bytes follow the end",)
+    assert inspect(PLAIN + b"tail", Limits()).remarks == ("png: 4 bytes after the end",)
 
 
 def test_large_metadata_is_no_damage() -> None:
