@@ -92,11 +92,15 @@ def remove(path: str) -> None:
 
 
 def free_bytes(place: Path) -> int:
-    """Give how many bytes may still be written below a folder, which need not be there yet."""
+    """Give how many bytes may still be written below a folder, which need not be there yet.
+
+    A file system that does not tell its size, as /proc or one in user space, says no with the first write if at all.
+    """
     place = place.absolute()
     while not place.exists():
         place = place.parent
-    return shutil.disk_usage(place).free
+    usage = shutil.disk_usage(place)
+    return usage.free if usage.total else sys.maxsize
 
 
 def settle(place: str, root: str) -> None:

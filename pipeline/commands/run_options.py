@@ -34,6 +34,13 @@ def _there(context: click.Context, parameter: click.Parameter, folder: Path) -> 
     return folder
 
 
+def _in_a_folder(context: click.Context, parameter: click.Parameter, file: Path | None) -> Path | None:
+    """Refuse a file whose folder is not there: found at the end of a run, that would be too late."""
+    if file and not file.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(file.parent)!r}.", context, parameter)
+    return file
+
+
 delivery_options = group(
     option(
         "--sink",
@@ -257,6 +264,7 @@ account_options = group(
         "--report",
         "PIPELINE_REPORT",
         type=click.Path(path_type=Path, dir_okay=False),
+        callback=_in_a_folder,
         default=None,
         help="Write the account of the run to this file, as JSON.",
     ),
@@ -264,6 +272,7 @@ account_options = group(
         "--metrics-file",
         "PIPELINE_METRICS_FILE",
         type=click.Path(path_type=Path, dir_okay=False),
+        callback=_in_a_folder,
         default=None,
         help="Write metrics of the run to this file, for Prometheus; also when it fails.",
     ),

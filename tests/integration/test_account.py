@@ -95,7 +95,7 @@ def test_metrics(sampled: Workspace) -> None:
 def test_an_account_that_cannot_be_written(sampled: Workspace, option: str) -> None:
     """What is delivered is delivered; the run says what is missing and exits with 1."""
     (sampled.input / "broken\n.zip").unlink()
-    ran = sampled.run("ingest", option, sampled.root / "nowhere" / "file")
+    ran = sampled.run("ingest", option, "/proc/file")
     assert ran.code == 1
     assert "cannot be written" in ran.err
     assert "Balance:  12 members" in ran.out

@@ -266,6 +266,17 @@ def test_a_store_without_permission(workspace: Workspace) -> None:
     assert workspace.ingest().verdict("sample.zip") == ("done", "")
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+@pytest.mark.parametrize("option", ["--extracted", "--static", "--quarantine"])
+def test_a_place_that_holds_no_files(workspace: Workspace, option: str) -> None:
+    """A file system that tells no size is not taken for a full disk; the run says which folder cannot be written."""
+    shutil.copy(ROOT / "images_zip_input" / "sample.zip", workspace.input)
+    ran = workspace.run("ingest", "--engine", "serial", option, "/proc/nothing")
+    assert ran.code == 1
+    assert "/proc/nothing cannot be written: No such file or directory" in ran.err
+    assert "disk-space" not in ran.out + ran.err
+
+
 def test_two_runs_over_one_inbox(loaded: Workspace, tmp_path: Path) -> None:
     """Runs started together share the work: each archive is done by one of them, all of them are done and moved."""
     catalog, files = undisturbed(loaded, tmp_path)

@@ -149,6 +149,7 @@ def test_every_folder_that_is_written_to_is_made_and_writable(tmp_path: Path) ->
     """Folders named by the options of the run lie outside the project too."""
     root, away = tmp_path / "root", tmp_path / "away"
     root.mkdir()
+    (away / "metrics").mkdir(parents=True)
     words = ("--after", "move", "--quarantine", away / "odd", "--metrics-file", away / "metrics" / "x.prom")
     assert schedule(root, "--install", "--units", tmp_path / "units", "--", *words).returncode == 0
     assert sorted(path.name for path in away.iterdir()) == ["metrics", "odd"]
