@@ -20,7 +20,8 @@ DOS_MADE = frozenset({0, 6, 10, 11, 14})
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .()+,=@-]{0,120}[A-Za-z0-9_)]|[A-Za-z0-9_]")
 _FORBIDDEN = re.compile(r'[<>:"|?*\\/]')
 _NUMBERED = re.compile(r"~[0-9]+$")
-_DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVE = re.compile(r"[A-Za-z]:(?:[/\\]|(?:.*[/\\])?\.\.(?:[/\\]|$))", re.DOTALL)
+"""A drive whose root is meant, or a way up from where it stands; `a:b.png` is a name like any other."""
 _RESERVED: Final = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$", "clock$"}
     | {f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"}
