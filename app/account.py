@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.logs import request_id
 from app.metrics import Metrics
-from app.problems import response
+from app.problems import ProblemError, answer
 
 log = logging.getLogger("app.access")
 bugs = logging.getLogger("app")
@@ -55,7 +55,8 @@ class Account:
             if entry.status:
                 raise
             detail = f"The error was logged as {entry.id}."
-            await response(500, "internal-error", detail)(scope, receive, send)
+            problem = ProblemError(500, "internal-error", detail)
+            await answer(scope, problem)(scope, receive, send)
 
 
 class Entry:

@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import guard
-from app.problems import ProblemError, response
+from app.problems import ProblemError, answer
 from app.settings import ApiSettings
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -44,8 +44,7 @@ class Door:
         try:
             _check(request, settings, most)
         except ProblemError as problem:
-            answer = response(problem.status_code, problem.code, problem.detail, dict(problem.headers or {}))
-            await answer(scope, receive, send)
+            await answer(scope, problem)(scope, receive, send)
             return
         await self._app(scope, _bounded(receive, most), send)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from http import HTTPStatus
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.assets import asset_url
 from pipeline.reasons import sentence
+from pipeline.words import printable
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -34,13 +36,17 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["asset"] = asset_url
-    made.filters |= {"bytes": human_bytes, "number": human_number, "when": human_time, "sentence": sentence}
+    made.filters |= {"bytes": human_bytes, "number": human_number, "when": human_time}
+    made.filters |= {"sentence": sentence, "plain": printable}
     return made
 
 
-def page(name: str, status: int = HTTPStatus.OK, **values: object) -> HTMLResponse:
-    """Render a template as an answer."""
-    return HTMLResponse(_templates().get_template(name).render(**values), status, HEADERS)
+def page(
+    name: str, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None, **values: object
+) -> HTMLResponse:
+    """Render a template as an answer, with more headers if given."""
+    text = _templates().get_template(name).render(**values)
+    return HTMLResponse(text, status, {**HEADERS, **(headers or {})})
 
 
 def human_bytes(size: int) -> str:

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents with a stable code; no traceback leaves the server."""
+"""Errors as RFC 9457 problem documents with a stable code, or as pages; no traceback leaves the server."""
 
 from __future__ import annotations
 
@@ -8,16 +8,28 @@ from typing import cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import Scope
 
+from app.pages import page
 from pipeline.errors import CatalogUnavailable, StoreError
 
 log = logging.getLogger("app")
 
 MEDIA_TYPE = "application/problem+json"
+PAGES = frozenset({"", "view", "ledger", "docs"})
+"""What the paths of pages begin with."""
+TITLES = {
+    404: "Not found",
+    422: "That makes no sense here",
+    500: "Something went wrong",
+    503: "Not just now",
+}
+"""What people read instead of the protocol's words."""
 
 
 class Problem(BaseModel):
@@ -51,6 +63,25 @@ def response(status: int, code: str, detail: str = "", headers: dict[str, str] |
     return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
 
 
+def answer(scope: Scope, problem: ProblemError) -> Response:
+    """Make the answer of a problem: a page where a person's browser asks for a page, else the document."""
+    status, headers = problem.status_code, dict(problem.headers or {})
+    nowhere = status == HTTPStatus.NOT_FOUND and "route" not in scope
+    if not (nowhere or scope["path"].split("/")[1] in PAGES):
+        return response(status, problem.code, problem.detail, headers)
+    headers["Vary"] = "Accept"
+    if not _asks_for_a_page(scope):
+        return response(status, problem.code, problem.detail, headers)
+    title = TITLES.get(status) or HTTPStatus(status).phrase
+    lines = problem.detail.split("; ")
+    return page("problem.html", status, headers, title=title, lines=lines, number=status, code=problem.code)
+
+
+def _asks_for_a_page(scope: Scope) -> bool:
+    accepted = Headers(scope=scope).get("accept", "")
+    return scope["method"] in {"GET", "HEAD"} and "text/html" in accepted and "json" not in accepted
+
+
 def _allowed(request: Request) -> list[str]:
     """Give the methods of all routes that have a request's path; the framework names those of the first one."""
     found: set[str] = set()
@@ -64,34 +95,39 @@ def _allowed(request: Request) -> list[str]:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of an application as a problem document."""
+    """Answer every error of an application as a problem."""
 
-    async def on_problem(request: Request, error: Exception) -> JSONResponse:
-        del request
-        problem = cast("ProblemError", error)
-        return response(problem.status_code, problem.code, problem.detail, dict(problem.headers or {}))
+    async def on_problem(request: Request, error: Exception) -> Response:
+        return answer(request.scope, cast("ProblemError", error))
 
-    async def on_http(request: Request, error: Exception) -> JSONResponse:
+    async def on_http(request: Request, error: Exception) -> Response:
         problem = cast("HTTPException", error)
-        code = HTTPStatus(problem.status_code).phrase.lower().replace(" ", "-")
+        phrase = HTTPStatus(problem.status_code).phrase
         headers = dict(problem.headers or {})
+        detail = str(problem.detail)
         if problem.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = ", ".join(_allowed(request))
-        return response(problem.status_code, code, str(problem.detail), headers)
+        if problem.status_code == HTTPStatus.NOT_FOUND and detail == phrase:
+            detail = "There is nothing at this address."
+        code = phrase.lower().replace(" ", "-")
+        return answer(request.scope, ProblemError(problem.status_code, code, detail, headers))
 
-    async def on_invalid(request: Request, error: Exception) -> JSONResponse:
-        del request
+    async def on_invalid(request: Request, error: Exception) -> Response:
         problems = cast("RequestValidationError", error).errors()
         lines = [f"{'.'.join(str(part) for part in p['loc'])}: {p['msg']}" for p in problems[:10]]
-        return response(422, "invalid-request", "; ".join(lines))
+        return answer(request.scope, ProblemError(422, "invalid-request", "; ".join(lines)))
 
-    async def on_unavailable(request: Request, error: Exception) -> JSONResponse:
+    async def on_unavailable(request: Request, error: Exception) -> Response:
         log.warning("database unavailable on %s: %s", request.url.path, error)
-        return response(503, "database-unavailable", "Try again shortly.", {"Retry-After": "5"})
+        problem = ProblemError(
+            503, "database-unavailable", "The database is away; try again shortly.", {"Retry-After": "5"}
+        )
+        return answer(request.scope, problem)
 
-    async def on_store(request: Request, error: Exception) -> JSONResponse:
+    async def on_store(request: Request, error: Exception) -> Response:
         log.error("store failed on %s: %s", request.url.path, error)
-        return response(507, "store-failed", "Files cannot be written; see the server's log.")
+        detail = "Files cannot be written; see the server's log."
+        return answer(request.scope, ProblemError(507, "store-failed", detail))
 
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(HTTPException, on_http)

@@ -67,6 +67,7 @@ CORE_FOR_THE_APP = {
     "pipeline.settings",
     "pipeline.store",
     "pipeline.temporary",
+    "pipeline.words",
 }
 
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from app.deps import GivenDatabase
 from app.pages import page
+from app.problems import ProblemError
 from app.records import ImageRecord
 from app.routes.images import INTEGER, Cursor, Digest, Text, Type
 from app.routes.ledger import ArchiveId
@@ -84,7 +85,7 @@ def view(digest: Digest, database: GivenDatabase) -> HTMLResponse:
     with database.transaction() as connection:
         row = listing.get_image(connection, bytes.fromhex(digest))
     if row is None:
-        return page("missing.html", 404, what="This image is not in the catalog.")
+        raise ProblemError(404, "no-such-image", "This image is not in the catalog.")
     record = ImageRecord.of(row)
     shown = record.local_url if record.type in SHOWN_BY_BROWSERS and record.byte_size < LARGE else None
     return page("view.html", image=record, shown=shown or record.thumbnail_url)
@@ -110,7 +111,7 @@ def archive_page(
         entry = browsing.get_archive(connection, archive_id)
         members = browsing.list_unstored(connection, archive_id, LINES + 1, cursor)
     if entry is None:
-        return page("missing.html", 404, what="This archive is not in the ledger.")
+        raise ProblemError(404, "no-such-archive", "This archive is not in the ledger.")
     more = members[LINES - 1].member_index if len(members) > LINES else None
     return page("archive.html", archive=entry, members=members[:LINES], more=more, first=cursor < 0)
 

@@ -17,7 +17,7 @@ from tests.app.conftest import Api, Apis
 from tests.app.test_addition import picture
 
 VOID = {"meta", "link", "img", "input", "br"}
-NASTY = "<script>alert(1)</script>\"'&.png"
+NASTY = "<script>alert(1)</script>\"'&\u202egnp.\x1b[31m.png"
 
 
 class Outline(HTMLParser):
@@ -127,6 +127,51 @@ def test_what_was_not_stored_is_told(reading: Api) -> None:
     assert reading.client.get(f"/view/{'0' * 64}").status_code == 404
 
 
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code", "said"),
+    [
+        ("/ledger/99999", 404, "no-such-archive", "This archive is not in the ledger."),
+        (f"/view/{'0' * 64}", 404, "no-such-image", "This image is not in the catalog."),
+        ("/view/zz", 422, "invalid-request", "path.digest"),
+        ("/?type=nonsense", 422, "invalid-request", "query.type"),
+        ("/?cursor=x", 422, "invalid-request", "query.cursor"),
+        ("/nothing/at/all", 404, "not-found", "There is nothing at this address."),
+    ],
+)
+def test_errors_of_pages(reading: Api, path: str, status: int, code: str, said: str) -> None:
+    """A person's browser gets a page, a program the problem document, both with the same code."""
+    page = reading.client.get(path, headers={"Accept": BROWSER})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "<script" not in page.text
+    for accept in ("*/*", "application/json, text/html;q=0.5"):
+        document = reading.client.get(path, headers={"Accept": accept})
+        assert document.headers["content-type"] == "application/problem+json"
+        assert document.json()["code"] == code
+        assert said in document.json()["detail"]
+        assert (page.status_code, document.status_code) == (status, status)
+        assert (page.headers["vary"], document.headers["vary"]) == ("Accept", "Accept")
+    assert f"<code>{code}</code>" in page.text
+    assert said in page.text
+
+
+def test_routes_for_programs_answer_documents(reading: Api) -> None:
+    """Whoever follows a link to a record gets the problem that programs get."""
+    answer = reading.client.get("/images?limit=0", headers={"Accept": BROWSER})
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+
+
+def test_a_page_behind_a_token(apis: Apis) -> None:
+    """A private server asks a browser for the token, and says so on a page when it is not given."""
+    api = apis.start(IMAGE_API_PRIVATE="1", IMAGE_API_TOKEN="a secret")
+    answer = api.client.get("/", headers={"Accept": BROWSER})
+    assert (answer.status_code, "Basic" in answer.headers["www-authenticate"]) == (401, True)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+
+
 def test_an_empty_catalog_says_what_to_do(api: Api) -> None:
     """The first page of a fresh server tells how to begin."""
     assert "make ingest" in api.client.get("/").text
@@ -159,7 +204,10 @@ def test_hostile_names_are_text(apis: Apis) -> None:
         page = outline(api, place)
         assert "script" not in page.tags, place
         assert "<script" not in api.client.get(place).text
-        assert "<i>bad" not in api.client.get(place).text
+        text = api.client.get(place).text
+        assert "<i>bad" not in text
+        shown = re.sub(r'(href|value)="[^"]*"', "", text)
+        assert not {char for char in shown if not char.isprintable()} - {"\n", "\N{NARROW NO-BREAK SPACE}"}
 
 
 @pytest.mark.slow

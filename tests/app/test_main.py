@@ -73,8 +73,9 @@ def test_a_database_that_goes_away_is_a_problem(api: Api) -> None:
     with psycopg.connect(sibling(api.workspace.url, "postgres"), autocommit=True) as admin:
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-        answer = api.client.get("/")
-        assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+        for accept, kind in (("*/*", "application/problem+json"), ("text/html", "text/html; charset=utf-8")):
+            answer = api.client.get("/", headers={"Accept": accept})
+            assert (answer.status_code, answer.headers["content-type"]) == (503, kind)
         assert answer.headers["retry-after"]
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
     deadline = time.monotonic() + 60
