@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands.options import database_options, format_option
-from pipeline.words import counted, printable
+from pipeline.words import cell, counted, printable
 
 if TYPE_CHECKING:
     from pipeline.catalog.queries import ArchiveRow, UnstoredRow
@@ -52,7 +52,11 @@ def _archive_line(row: ArchiveRow) -> str:
 @database_options
 @format_option("PIPELINE_FORMAT", "table", "csv", "json")
 def rejects(database_url: str | None, data: Path, form: str) -> None:
-    """List every member that is not stored: archive, member, verdict, reason, detail."""
+    """List every member that is not stored: archive, member, verdict, reason, detail.
+
+    As CSV it is safe in terminals and spreadsheets: what does not print is spelled (\\n, \\x1b), a backslash is
+    doubled, and what looks like a formula has an apostrophe in front. JSON has every name as it is.
+    """
     from pipeline.catalog.queries import unstored  # noqa: PLC0415
     from pipeline.catalog.schema import migrate  # noqa: PLC0415
     from pipeline.database import connect, translated  # noqa: PLC0415
@@ -75,7 +79,7 @@ def _table(rows: Iterator[UnstoredRow]) -> None:
 def _csv(rows: Iterator[UnstoredRow]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(("archive", "member", "verdict", "reason", "detail"))
-    writer.writerows(rows)
+    writer.writerows([cell(text) for text in row] for row in rows)
 
 
 def _json(rows: Iterator[UnstoredRow]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.commands.options import database_options, format_option, option
-from pipeline.words import printable
+from pipeline.words import cell, printable
 
 if TYPE_CHECKING:
     from pipeline.catalog.runs import RunRow
@@ -82,7 +82,10 @@ def _csv(rows: Iterable[RunRow]) -> None:
     ]
     writer = csv.DictWriter(sys.stdout, list(flat[0]) if flat else ["run"])
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows(
+        {name: cell(value) if isinstance(value, str) else value for name, value in row.items()}
+        for row in flat
+    )
 
 
 def _json(rows: Iterable[RunRow]) -> None:

@@ -141,7 +141,7 @@ def test_a_plan_leaves_no_trace(workspace: Workspace) -> None:
 @pytest.mark.slow
 def test_names_that_a_terminal_cannot_show(workspace: Workspace) -> None:
     """Letters that the output's encoding lacks are escaped; so is what could steer a terminal."""
-    names = ["ж\u202e.txt", "a\x1b[31m.txt", "line\nbreak.txt"]
+    names = ["ж\u202e.txt", "a\x1b[31m.txt", "line\nbreak.txt", "=1+1.txt"]
     (workspace.input / "a.zip").write_bytes(zipped([File(name.encode(), flags=0x800) for name in names]))
     assert workspace.ingest().code == 0
     environ = {**workspace.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
@@ -155,9 +155,12 @@ def test_names_that_a_terminal_cannot_show(workspace: Workspace) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert b"\\u0436" in done.stdout or "ж".encode() in done.stdout
+        assert b"\x1b" not in done.stdout
         if form == "table":
-            assert b"\x1b" not in done.stdout
-            assert len(done.stdout.splitlines()) == 3
+            assert len(done.stdout.splitlines()) == 4
+        if form == "csv":
+            assert b",'=1+1.txt," in done.stdout
+            assert len(done.stdout.splitlines()) == 5
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.words import counted, printable
+from pipeline.words import FORMULA, cell, counted, printable
 
 
 @given(st.text())
@@ -26,3 +26,31 @@ def test_letters_stay() -> None:
 def test_counted(count: int, said: str) -> None:
     """One is told from many, and thousands are set apart."""
     assert counted(count, "image") == said
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]))
+    | st.builds(str.__add__, st.sampled_from(FORMULA), st.text("a=\\"))
+)
+def test_a_cell_is_safe_and_can_be_had_back(text: str) -> None:
+    """What is written prints, is no formula, and gives the text again: a leading apostrophe off, escapes read."""
+    written = cell(text)
+    assert written.isprintable()
+    assert not written.lstrip(" ").startswith(FORMULA[:-1])
+    spelled = written[1:] if written.startswith("'") else written
+    assert spelled.encode("ascii", "backslashreplace").decode("unicode_escape") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a.png", "a.png"),
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("'a", "''a"),
+        ("a\\b\n\u202e", "a\\\\b\\n\\u202e"),
+        ("ж-1", "ж-1"),
+    ],
+)
+def test_cells(text: str, written: str) -> None:
+    """Ordinary names stay as they are."""
+    assert cell(text) == written
