@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import multiprocessing
 import os
 import resource
 import signal
@@ -16,12 +15,21 @@ from multiprocessing.context import ForkServerContext
 
 from pebble import ProcessExpired
 
+from pipeline.locks import MortalLock
+
 PR_SET_PDEATHSIG = 1
+
+
+class _Context(ForkServerContext):
+    """Starts workers whose pool goes on at once when one of them dies while it holds a lock."""
+
+    def RLock(self) -> MortalLock:  # type: ignore[override]
+        return MortalLock()
 
 
 def fork_server(*preload: str) -> ForkServerContext:
     """Give the context that starts workers from a clean, single-threaded process with modules loaded once."""
-    context = multiprocessing.get_context("forkserver")
+    context = _Context()
     context.set_forkserver_preload(list(preload))
     return context
 

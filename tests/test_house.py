@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = [
     {"pipeline.errors", "pipeline.reasons", "pipeline.words", "pipeline"},
-    {"pipeline.records"},
+    {"pipeline.records", "pipeline.locks"},
     {
         "pipeline.settings",
         "pipeline.batches",
