@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import shutil
 import subprocess
 import sys
@@ -14,18 +15,34 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pipeline.catalog.schema import migrate
 from pipeline.server import EmbeddedServer
 
 ROOT = Path(__file__).resolve().parent.parent
 _numbers = itertools.count()
+HASTE = ("fsync", "full_page_writes", "autovacuum")
+"""What the tests' own Postgres does without: nothing in it outlives the session."""
+
+# The same examples every time, however slow the machine is. HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("explore", settings.get_profile("steady"), derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 def sibling(url: str, name: str) -> str:
     """Give the URL of another database on the same server."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}/{name}?{parts.query}"
+
+
+def end_connections(admin: psycopg.Connection, database: str) -> int:
+    """End every connection to a database but this one, wait until they are gone, and give how many there were."""
+    ended = "SELECT pg_terminate_backend(pid, 180000) FROM pg_stat_activity WHERE datname = %s AND pid <> %s"
+    return len(admin.execute(ended, (database, admin.info.backend_pid)).fetchall())
 
 
 @contextlib.contextmanager
@@ -50,6 +67,10 @@ def open_folder() -> Iterator[Path]:
 def server() -> Iterator[EmbeddedServer]:
     """Run an embedded Postgres for the session."""
     with folder_for_everybody() as folder, EmbeddedServer(folder / "data") as running:
+        with psycopg.connect(sibling(running.url, "postgres"), autocommit=True) as connection:
+            for name in HASTE:
+                connection.execute(f"ALTER SYSTEM SET {name} = off".encode())
+            connection.execute("SELECT pg_reload_conf()")
         yield running
 
 

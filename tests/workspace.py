@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -61,6 +62,15 @@ class Workspace:
         for folder in (self.input, self.extracted, self.static):
             folder.mkdir(parents=True, exist_ok=True)
 
+    def empty(self) -> None:
+        """Forget everything that was taken in."""
+        tables = "SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname = 'public'"
+        ((names,),) = self.query(f"{tables} AND tablename <> 'schema_version'")
+        self.execute(f"TRUNCATE {names} RESTART IDENTITY")
+        for folder in (self.input, self.extracted, self.static):
+            shutil.rmtree(folder)
+            folder.mkdir()
+
     @property
     def environ(self) -> dict[str, str]:
         """The environment in which the command line finds this workspace."""
@@ -70,6 +80,8 @@ class Workspace:
             "PIPELINE_INPUT": str(self.input),
             "PIPELINE_EXTRACTED": str(self.extracted),
             "PIPELINE_STATIC": str(self.static),
+            # Several tests run at once, and machines have many cores.
+            "PIPELINE_WORKERS": "2",
             "PYTHONPATH": str(ROOT),
             "PYTHONDEVMODE": "",
         }

@@ -14,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 
 from app import connection
 from app.connection import Connection
-from tests.app.conftest import free_port
 
 BIG = b"x" * (32 << 20)
 DEADLINE = 30.0
@@ -39,10 +38,9 @@ class Running:
     """A server in a thread."""
 
     def __init__(self) -> None:
-        self.port = free_port()
         config = uvicorn.Config(
             answer,
-            port=self.port,
+            port=0,
             http=Connection,
             ws="none",
             lifespan="off",
@@ -54,6 +52,7 @@ class Running:
         self._thread = threading.Thread(target=lambda: asyncio.run(self.server.serve()))
         self._thread.start()
         self.until(lambda: self.server.started)
+        self.port: int = self.server.servers[0].sockets[0].getsockname()[1]
 
     @property
     def connections(self) -> int:
