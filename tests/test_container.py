@@ -19,7 +19,7 @@ import pytest
 import yaml
 from click import Command, Context
 
-from app.__main__ import main as serve
+from app.command import main as serve
 from app.main import create_app
 from app.settings import ApiSettings, variable_of
 from pipeline.cli import COMMANDS

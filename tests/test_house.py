@@ -18,7 +18,7 @@ from pipeline.sinks.interface import Sink
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = [
-    {"pipeline.errors", "pipeline.reasons", "pipeline.words", "pipeline"},
+    {"pipeline.errors", "pipeline.reasons", "pipeline.words", "pipeline.interpreter", "pipeline"},
     {"pipeline.records", "pipeline.locks"},
     {
         "pipeline.settings",
@@ -58,6 +58,7 @@ CORE_FOR_THE_APP = {
     "pipeline.files",
     "pipeline.history",
     "pipeline.images",
+    "pipeline.interpreter",
     "pipeline.isolation",
     "pipeline.notes",
     "pipeline.reasons",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from app.command import main as serve
 from pipeline.cli import cli
 from tools.reference import README, inserted, walk
 
@@ -22,13 +23,13 @@ def test_reference_is_what_the_code_says() -> None:
 def test_commands_and_options_in_the_text_exist() -> None:
     """Every command and long option that the README's own text names is one of the program's."""
     text = README.read_text("utf-8").partition("<!-- reference: begin -->")[0]
-    commands = dict(walk(cli, "pipeline"))
+    commands = {**dict(walk(cli, "pipeline")), "app": serve}
     options = {
         name for c in commands.values() for p in c.params for name in p.opts if isinstance(p, click.Option)
     }
     for named in re.findall(r"-m pipeline ((?:db )?[a-z]+)", text):
         assert f"pipeline {named}" in commands, named
-    foreign = {"--reload", "--build", "--detach", "--host", "--port"}
+    foreign = {"--build", "--detach"}
     for name in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text):
         assert name in options | foreign, name
 

@@ -10,6 +10,7 @@ from typing import get_type_hints
 
 import click
 
+from app.command import main as serve
 from app.main import create_app
 from app.settings import ApiSettings, variable_of
 from pipeline.cli import cli
@@ -35,8 +36,8 @@ def _commands() -> Iterator[str]:
     yield "### Commands\n"
     yield "Every option can be set by the environment variable beside it; what the command line says wins.\n"
     described: dict[str, str] = {}
-    for path, command in walk(cli, "python -m pipeline"):
-        with click.Context(command, info_name=path) as context:
+    for path, command in (*walk(cli, "python -m pipeline"), ("python -m app", serve)):
+        with click.Context(command, info_name=path, **command.context_settings) as context:
             yield f"#### `{path}`\n"
             yield f"{command.get_short_help_str(300)} `{' '.join(command.collect_usage_pieces(context))}`\n"
             rows = {p.opts[0]: _option(p, context) for p in command.params if isinstance(p, click.Option)}
@@ -65,7 +66,9 @@ def walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command
 def _option(option: click.Option, context: click.Context) -> str:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     metavar = "" if option.is_flag else f" `{option.make_metavar(context)}`"
-    variable = f"`{option.envvar}`" if option.envvar else ""
+    prefix = context.auto_envvar_prefix
+    variable = option.envvar or (f"{prefix}_{(option.name or '').upper()}" if prefix else "")
+    variable = f"`{variable}`" if variable else ""
     extra = option.get_help_extra(context)
     default = extra.get("default") or ""
     if option.type.name == "size" and default.isdigit():
