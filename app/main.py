@@ -94,6 +94,8 @@ def _open(settings: ApiSettings, stack: contextlib.ExitStack) -> Services:
     threading.Thread(target=_sweep, args=(settings, store), daemon=True).start()
     workers = Inspectors(Desk(settings.static, settings.limits), settings.decoders, settings.max_decodes)
     log.info("serving the images in %s", settings.static)
+    if settings.private and not settings.token:
+        log.warning("IMAGE_API_PRIVATE is set and IMAGE_API_TOKEN is not: only this machine can read")
     return Services(
         settings,
         Database(pool),

@@ -31,7 +31,9 @@ class ApiSettings:
     token: Annotated[str | None, "The token that writing takes; without one only this machine writes."] = (
         field(default=None, repr=False)
     )
-    private: Annotated[bool, "1: reading takes the token as well."] = False
+    private: Annotated[
+        bool, "1: reading takes the token as well; without a token, only this machine reads."
+    ] = False
     allowed_networks: Annotated[
         tuple[Network, ...], "Private networks that URLs may lead to, such as 10.1.0.0/16."
     ] = ()

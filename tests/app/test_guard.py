@@ -11,7 +11,7 @@ from fastapi import Request
 from app.guard import check_read, check_write
 from app.problems import ProblemError
 from app.settings import ApiSettings
-from tests.app.conftest import Api
+from tests.app.conftest import Api, Apis
 
 OPEN = ApiSettings()
 TOKEN = ApiSettings(token="s3cret")
@@ -210,6 +210,15 @@ def test_a_token_may_have_any_characters() -> None:
     settings = ApiSettings(token="gehèim ☃")
     assert answer(asked(authorization="Bearer gehèim ☃".encode()), settings) == OK
     assert answer(asked(authorization="Bearer gehèim".encode("latin-1")), settings) == 401
+
+
+def test_private_without_a_token(apis: Apis) -> None:
+    """Only this machine reads, health apart, and the log says so at the start."""
+    api = apis.start(IMAGE_API_PRIVATE="1")
+    for path, here, elsewhere in (("/", 200, 403), ("/images", 200, 403), ("/health/live", 200, 200)):
+        assert api.client.get(path).status_code == here
+        assert api.client.get(path, headers={"X-Forwarded-For": "8.8.8.8"}).status_code == elsewhere
+    assert "only this machine can read" in api.log.read_text("utf-8")
 
 
 def test_reading_is_open_unless_private() -> None:
