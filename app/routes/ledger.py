@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.deps import GivenDatabase
+from app.messages import Sum
 from app.problems import ProblemError
 from pipeline.catalog import browsing
 from pipeline.catalog.browsing import ArchiveEntry
@@ -31,8 +33,8 @@ LINKED: dict[int | str, dict[str, Any]] = {
 MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such archive"}}
 
 
-class ArchiveRecord(BaseModel):
-    """One archive: every member has exactly one of the five verdicts once its state is `done`."""
+class Delivered(BaseModel):
+    """What is known of an archive before its members are looked at, and what became of it."""
 
     id: int
     digest: str = Field(description="Of its directory and size, in hex.")
@@ -41,19 +43,17 @@ class ArchiveRecord(BaseModel):
     reason: str
     detail: str
     size: int = Field(description="Bytes.")
-    members: int
-    stored: int
-    duplicate: int
-    rejected: int
-    ignored: int
-    failed: int
     first_seen: datetime
     finished_at: datetime | None
 
+
+class ArchiveRecord(Sum, Delivered):
+    """One archive: every member has exactly one of the five verdicts once its state is `done`."""
+
     @classmethod
-    def of(cls, entry: ArchiveEntry) -> ArchiveRecord:
+    def of_entry(cls, entry: ArchiveEntry) -> ArchiveRecord:
         """Make the record of a row."""
-        return cls(**{**entry._asdict(), "digest": entry.digest.hex()})
+        return cls(**{**entry._asdict(), **asdict(entry.balance), "digest": entry.digest.hex()})
 
 
 class UnstoredRecord(BaseModel):
@@ -85,7 +85,7 @@ def list_archives(
         entries = browsing.list_archives(connection, limit + 1, cursor)
     if len(entries) > limit:
         link_next(request, response, entries[limit - 1].id)
-    return [ArchiveRecord.of(entry) for entry in entries[:limit]]
+    return [ArchiveRecord.of_entry(entry) for entry in entries[:limit]]
 
 
 @router.get("/archives/{archive_id}/unstored", responses={**LINKED, **MISSING})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import LiteralString, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 
 import psycopg
+
+from pipeline.records import Balance
 
 FEW = 200_000
 """Up to about this many rows are counted; beyond, the planner's estimate is near enough for people."""
@@ -21,14 +23,9 @@ class ArchiveEntry(NamedTuple):
     reason: str
     detail: str
     size: int
-    members: int
-    stored: int
-    duplicate: int
-    rejected: int
-    ignored: int
-    failed: int
     first_seen: datetime
     finished_at: datetime | None
+    balance: Balance
 
 
 class UnstoredMember(NamedTuple):
@@ -51,8 +48,8 @@ class Totals(NamedTuple):
     unstored: int
 
 
-_ARCHIVE: LiteralString = """SELECT id, digest, name, state, reason, detail, size, members, stored, duplicate, rejected,
-    ignored, failed, first_seen, finished_at FROM archive"""
+_ARCHIVE: LiteralString = """SELECT id, digest, name, state, reason, detail, size, first_seen, finished_at,
+    members, stored, duplicate, rejected, ignored, failed FROM archive"""
 _ARCHIVES: LiteralString = f"""{_ARCHIVE}
 WHERE %(before)s::int8 IS NULL OR id < %(before)s ORDER BY id DESC LIMIT %(limit)s"""
 _UNSTORED: LiteralString = """
@@ -68,13 +65,17 @@ def list_archives(
 ) -> list[ArchiveEntry]:
     """Give the newest archives below the id `before`."""
     asked = {"limit": limit, "before": before}
-    return [ArchiveEntry(*row) for row in connection.execute(_ARCHIVES, asked)]
+    return [_entry(row) for row in connection.execute(_ARCHIVES, asked)]
 
 
 def get_archive(connection: psycopg.Connection, archive_id: int) -> ArchiveEntry | None:
     """Give one archive."""
     row = connection.execute(f"{_ARCHIVE} WHERE id = %s", (archive_id,)).fetchone()
-    return ArchiveEntry(*row) if row else None
+    return _entry(row) if row else None
+
+
+def _entry(row: tuple[Any, ...]) -> ArchiveEntry:
+    return ArchiveEntry._make((*row[:9], Balance(*row[9:])))
 
 
 def list_unstored(
