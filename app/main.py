@@ -21,7 +21,7 @@ from app.door import Door
 from app.gate import Gate
 from app.inspectors import Inspectors
 from app.metrics import Metrics
-from app.routes import archives, batches, files, gallery, health, images, ledger, runs
+from app.routes import archives, batches, files, gallery, health, images, ledger, retry, runs
 from app.settings import ApiSettings
 from app.starting import Starting
 from pipeline import removal
@@ -64,7 +64,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     )
     problems.install(app)
     document.install(app)
-    for routes in (batches, runs, images, files, ledger, archives, health, gallery):
+    for routes in (batches, runs, images, files, ledger, archives, retry, health, gallery):
         app.include_router(routes.router)
     app.state.metrics = Metrics()
     app.add_middleware(Door)

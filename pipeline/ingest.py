@@ -193,7 +193,13 @@ class Ingest:
 
     def _hear_refusals(self) -> None:
         for record in self.sink.refused():
-            self.progress.refused(self._entries[record.archive_id], record.outcome)
+            entry = self._entries[record.archive_id]
+            self.progress.refused(entry, record.outcome)
+            if self.settings.quarantine and record.outcome.verdict is Verdict.REJECTED:
+                from pipeline.quarantine import Quarantine  # noqa: PLC0415 - starting is quick
+
+                place = self.settings.extracted / record.file
+                Quarantine(self.settings.quarantine).take(entry, record.outcome, place)
 
     def _drain(self) -> Iterator[ArchiveResult]:
         while self._results:

@@ -208,6 +208,16 @@ class Balance:
         )
 
 
+class Candidate(NamedTuple):
+    """One archive with refusals that may not hold any more; `members` counts them, none for one refused whole."""
+
+    id: int
+    name: str
+    digest: bytes
+    size: int
+    members: int
+
+
 class Closing(NamedTuple):
     """How closing an archive went: the ledger's balance, and where what was acknowledged differs from it."""
 

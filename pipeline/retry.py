@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pipeline.archives import ZipArchive
-from pipeline.catalog.second import Candidate
 from pipeline.errors import ArchiveError
 from pipeline.inbox import Delivery
 from pipeline.intake import sample_digest
+from pipeline.records import Candidate
 from pipeline.settings import UNLIMITED
 
 

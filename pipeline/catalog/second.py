@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import LiteralString, NamedTuple
+from typing import LiteralString
 
 import psycopg
 
-
-class Candidate(NamedTuple):
-    """One archive with refusals that may not hold any more; `members` counts them, none for one refused whole."""
-
-    id: int
-    name: str
-    digest: bytes
-    size: int
-    members: int
-
+from pipeline.records import Candidate
 
 _CANDIDATES: LiteralString = """
 SELECT a.id, a.name, a.digest, a.size, count(u.archive_id)
 FROM archive a LEFT JOIN unstored_member u
     ON u.archive_id = a.id AND (u.again OR u.verdict = 'failed' OR u.reason = ANY(%(reasons)s))
-WHERE a.state IN ('rejected', 'failed') AND a.members = 0 AND a.reason = ANY(%(reasons)s) OR u.archive_id IS NOT NULL
-GROUP BY a.id ORDER BY a.id"""
+WHERE a.id > %(after)s AND (u.archive_id IS NOT NULL
+    OR a.state IN ('rejected', 'failed') AND a.members = 0 AND a.reason = ANY(%(reasons)s))
+GROUP BY a.id ORDER BY a.id LIMIT %(limit)s"""
 _MARK: LiteralString = """
 UPDATE unstored_member SET again = true
 WHERE archive_id = ANY(%(ids)s) AND (verdict = 'failed' OR reason = ANY(%(reasons)s))"""
@@ -33,9 +25,14 @@ WHERE id = ANY(%(ids)s) AND state = 'done'
     AND EXISTS (SELECT FROM unstored_member u WHERE u.archive_id = archive.id AND u.again)"""
 
 
-def candidates(connection: psycopg.Connection, reasons: Collection[str]) -> list[Candidate]:
-    """Give the archives that were refused, or have members refused, for one of these reasons, or that failed."""
-    rows = connection.execute(_CANDIDATES, {"reasons": sorted(reasons)})
+def candidates(
+    connection: psycopg.Connection, reasons: Collection[str], after: int = 0, limit: int | None = None
+) -> list[Candidate]:
+    """Give the archives that were refused, or have members refused, for one of these reasons, or that failed.
+
+    In the order of their ids, above `after`, at most `limit`.
+    """
+    rows = connection.execute(_CANDIDATES, {"reasons": sorted(reasons), "after": after, "limit": limit})
     return [Candidate(id_, name, bytes(digest), size, count) for id_, name, digest, size, count in rows]
 
 

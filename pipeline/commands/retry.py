@@ -11,13 +11,13 @@ import click
 from pipeline.commands.options import make_settings
 from pipeline.commands.run_options import run_options
 from pipeline.commands.running import Order, Wishes, find, run, spoken, stopping_on_sigterm
-from pipeline.errors import SettingsError
 from pipeline.reasons import ARCHIVE_REASONS, MAY_CHANGE, MEMBER_REASONS
 from pipeline.settings import Settings
 from pipeline.words import counted, printable
 
 if TYPE_CHECKING:
     from pipeline.inbox import Delivery
+    from pipeline.sinks.interface import Sink
 
 REASONS = sorted({*MEMBER_REASONS, *ARCHIVE_REASONS})
 
@@ -41,19 +41,15 @@ def retry(paths: tuple[Path, ...], reasons: tuple[str, ...], **values: Any) -> i
     have changed: retry --max-pixels 500000000.
     """
     settings, wishes = make_settings(values), Wishes.of(values)
-    if settings.sink != "postgres":
-        raise SettingsError(
-            "retry asks the catalog what was refused, which --sink api cannot: give --database-url instead."
-        )
     with stopping_on_sigterm(), spoken(wishes):
         return _retry(settings, wishes, paths, reasons or MAY_CHANGE)
 
 
 def _retry(settings: Settings, wishes: Wishes, paths: Sequence[Path], reasons: Collection[str]) -> int:
-    from pipeline.server import serving  # noqa: PLC0415 - starting is quick
+    from pipeline.sinks import open_sink  # noqa: PLC0415 - starting is quick
 
-    with serving(settings.database_url, settings.data) as url:
-        deliveries = _reconsider(url, list(_places(settings, paths)), reasons)
+    with open_sink(settings) as sink:
+        deliveries = _reconsider(sink, list(_places(settings, paths)), reasons)
         if not deliveries:
             click.echo("Nothing to take again.", err=True)
             return 0
@@ -66,17 +62,12 @@ def _places(settings: Settings, paths: Sequence[Path]) -> Iterator[Delivery]:
             yield from find(settings, [path])
 
 
-def _reconsider(url: str, deliveries: list[Delivery], reasons: Collection[str]) -> list[Delivery]:
+def _reconsider(sink: Sink, deliveries: list[Delivery], reasons: Collection[str]) -> list[Delivery]:
     """Open archives again that are still there; give their deliveries, each once."""
-    from pipeline.catalog.schema import migrate  # noqa: PLC0415
-    from pipeline.catalog.second import candidates, reconsider  # noqa: PLC0415
-    from pipeline.database import connect, translated  # noqa: PLC0415
     from pipeline.retry import look_for  # noqa: PLC0415
 
-    migrate(url)
-    with connect(url, autocommit=True) as connection, translated():
-        found = look_for(candidates(connection, reasons), deliveries)
-        count = reconsider(connection, list(found.there), reasons)
+    found = look_for(sink.refusals(reasons), deliveries)
+    count = sink.reconsider(list(found.there), reasons)
     for candidate in found.gone:
         click.echo(
             f"{printable(candidate.name)} is not there any more; "

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
 from pipeline.history import Ending, Run
-from pipeline.records import Archive, ArchiveResult, Closing, Entry, FileIdentity, Record, Recorded
+from pipeline.records import Archive, ArchiveResult, Candidate, Closing, Entry, FileIdentity, Record, Recorded
 
 
 class Sink(Protocol):
     """A place where records are delivered; every method may be called again after a failure.
 
-    All methods raise `SinkUnavailable` when the other side cannot be reached within the retry budget.
+    All methods raise `SinkUnavailable` when the other side cannot be reached within the retry budget. `refusals`
+    and `reconsider` belong to no run and need none to have begun.
     """
 
     def begin(self, run: Run) -> None:
@@ -80,6 +81,12 @@ class Sink(Protocol):
 
     def refuse(self, file: FileIdentity, digest: bytes, result: ArchiveResult) -> None:
         """Note in the ledger that an archive was refused whole or failed."""
+
+    def refusals(self, reasons: Collection[str]) -> list[Candidate]:
+        """Give the archives that were refused, or have members refused, for one of these reasons, or that failed."""
+
+    def reconsider(self, ids: Sequence[int], reasons: Collection[str]) -> int:
+        """Have these archives' refusals taken again by the next run over them; answers how many members that are."""
 
     def close(self) -> None:
         """Free connections and claims."""

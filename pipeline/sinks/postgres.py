@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
 import psycopg
 
-from pipeline.catalog import claims, ledger, runs
+from pipeline.catalog import claims, ledger, runs, second
 from pipeline.catalog.batch import PREPARE, record
 from pipeline.catalog.changes import await_deletion
 from pipeline.catalog.schema import migrate
@@ -18,7 +18,17 @@ from pipeline.claimant import is_dead
 from pipeline.database import connect, persistent, translated
 from pipeline.errors import CatalogUnavailable, SinkUnavailable
 from pipeline.history import Ending, Run
-from pipeline.records import Archive, ArchiveResult, Closing, Entry, FileIdentity, Record, Recorded, State
+from pipeline.records import (
+    Archive,
+    ArchiveResult,
+    Candidate,
+    Closing,
+    Entry,
+    FileIdentity,
+    Record,
+    Recorded,
+    State,
+)
 from pipeline.server import serving
 from pipeline.settings import Settings
 from pipeline.words import counted
@@ -170,6 +180,14 @@ class PostgresSink:
     def refuse(self, file: FileIdentity, digest: bytes, result: ArchiveResult) -> None:
         """Note that an archive was refused whole or failed."""
         self._transact(lambda connection: ledger.refuse(connection, file, digest, result))
+
+    def refusals(self, reasons: Collection[str]) -> list[Candidate]:
+        """Give the archives whose refusals may not hold any more."""
+        return self._transact(lambda connection: second.candidates(connection, reasons))
+
+    def reconsider(self, ids: Sequence[int], reasons: Collection[str]) -> int:
+        """Have refusals taken again by the next run."""
+        return self._transact(lambda connection: second.reconsider(connection, ids, reasons))
 
     def close(self) -> None:
         """Close the connections, and with them free every claim."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -217,6 +218,43 @@ def test_one_item_that_the_api_will_not_take(delivery: Delivery) -> None:
     larger = delivery.apis.start()
     assert delivery.through(larger.url).code == 0
     assert delivery.workspace.query("SELECT stored, failed FROM archive") == [(20, 0)]
+
+
+def test_what_the_server_refuses_is_kept_and_taken_again(delivery: Delivery) -> None:
+    """What only the server refuses lies in the quarantine with the server's reason; retry takes it again."""
+    workspace = delivery.workspace
+    large, small = encoded(picture(1, (60, 50)), "PNG"), encoded(picture(2, (20, 10)), "PNG")
+    for name, members in (("a", {"large": large, "small": small}), ("b", {"again": large, "text": b"no"})):
+        with zipfile.ZipFile(workspace.input / f"{name}.zip", "w") as archive:
+            for member, data in members.items():
+                archive.writestr(f"{member}.png", data)
+    expected, files = delivery.straight()
+    kept = workspace.root / "kept"
+    strict = delivery.apis.start(IMAGE_API_MAX_PIXELS="1000")
+    ran = delivery.through(strict.url, "--quarantine", str(kept))
+    assert (ran.code, ran.report["reasons"]) == (0, {"too-many-pixels": 2, "not-an-image": 1}), ran.err
+    notes = {
+        note["member"]: note for path in kept.rglob("*.json") if (note := json.loads(path.read_text("utf-8")))
+    }
+    assert {name: note["reason"] for name, note in notes.items()} == {
+        "large.png": "too-many-pixels",
+        "again.png": "too-many-pixels",
+        "text.png": "not-an-image",
+    }
+    assert notes["large.png"]["archive"] == "a.zip"
+    assert sorted(path.read_bytes() for path in kept.rglob("*.png")) == sorted([large, large, b"no"])
+    assert not [name for name, data in workspace.files().items() if data == large]
+    options = ("--sink", "api", "--database-url", "nowhere", "--quarantine", kept, "--api-url")
+    ran = workspace.run("retry", *options, strict.url)
+    assert "Taking 2 members of 2 archives again" in ran.err
+    assert len(list(kept.rglob("*.png"))) == 3
+    assert workspace.query("SELECT count(*) FROM unstored_member WHERE again") == [(0,)]
+    ran = workspace.run("retry", *options, delivery.apis.start().url)
+    assert ran.code == 0, ran.err
+    assert [path.read_bytes() for path in kept.rglob("*.png")] == [b"no"]
+    assert workspace.catalog() == expected
+    assert workspace.files() == files
+    assert "Nothing to take again" in workspace.run("retry", *options, strict.url).err
 
 
 def test_known_bytes_are_not_sent(delivery: Delivery) -> None:

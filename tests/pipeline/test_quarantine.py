@@ -12,7 +12,8 @@ from typing import Any
 
 from bench.sample import encoded, picture
 from pipeline.archives import ZipArchive
-from pipeline.records import Slice
+from pipeline.quarantine import Quarantine
+from pipeline.records import Archive, Entry, FileIdentity, Outcome, Slice, State, Verdict
 from pipeline.settings import Limits
 from pipeline.store import Store
 from pipeline.work import work
@@ -54,6 +55,24 @@ def test_damaged_and_foreign(tmp_path: Path) -> None:
         assert note["verdict"] == "rejected"
     assert notes[1]["file"] == "0000001-torn.png"
     assert notes[2]["file"] == "0000002-a.txt.bin"
+
+
+def test_what_the_sink_refused(tmp_path: Path) -> None:
+    """An image that was extracted before the sink refused it moves from the extracted tree into the quarantine."""
+    archive = Archive(tmp_path / "in.zip", FileIdentity("in.zip", 1, 1, 1), bytes(32), "in-1", 1)
+    entry = Entry(1, archive, State.RUNNING, "in-1")
+    refused = Outcome(3, "sub/a.png", None, Verdict.REJECTED, "too-many-pixels", "30 by 40")
+    file = tmp_path / "a.png"
+    file.write_bytes(GOOD)
+    note = tmp_path / "kept" / "in-1" / "0000003-a.png.json"
+    for _ in range(2):
+        Quarantine(tmp_path / "kept").take(entry, refused, file)
+        told = json.loads(note.read_text("utf-8"))
+        assert (told["archive"], told["member"], told["reason"]) == ("in.zip", "sub/a.png", "too-many-pixels")
+        assert note.with_suffix("").read_bytes() == GOOD
+        assert not file.exists()
+        file.write_bytes(GOOD)
+    assert (told["sha256"], told["complete"]) == (hashlib.sha256(GOOD).hexdigest(), True)
 
 
 def test_damage_on_the_way(tmp_path: Path) -> None:

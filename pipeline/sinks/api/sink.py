@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from pipeline.records import (
     Archive,
     ArchiveResult,
     Balance,
+    Candidate,
     Closing,
     Entry,
     FileIdentity,
@@ -209,6 +210,26 @@ class ApiSink:
             "detail": result.detail,
         }
         self._wait(self._client.ask("POST", "/archives/refused", asked))
+
+    def refusals(self, reasons: Collection[str]) -> list[Candidate]:
+        """Give the archives whose refusals may not hold any more, page by page."""
+        found: list[Candidate] = []
+        after: int | None = 0
+        while after is not None:
+            asked = {"reasons": sorted(reasons), "after": after}
+            page = self._wait(self._client.ask("POST", "/archives/refusals", asked))
+            for told in page["archives"]:
+                found.append(Candidate(**{**told, "digest": bytes.fromhex(told["digest"])}))
+            after = page["after"]
+        return found
+
+    def reconsider(self, ids: Sequence[int], reasons: Collection[str]) -> int:
+        """Have refusals taken again by the next run."""
+        count = 0
+        for page in _pages(ids):
+            asked = {"ids": list(page), "reasons": sorted(reasons)}
+            count += self._wait(self._client.ask("POST", "/archives/reconsider", asked))["members"]
+        return count
 
     def close(self) -> None:
         """Stop what is on its way, free the claims, and end the thread."""
