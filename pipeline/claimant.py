@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
+
+CLAIM_SECONDS = 2.0
+PAUSE_SECONDS = 0.1
 
 
 def this_host() -> str:
@@ -46,3 +50,18 @@ def _lives(pid: int) -> bool:
     except OSError:
         return True
     return True
+
+
+class Patience:
+    """How long a run waits, in all, for claims that may be those of a run just killed: its last requests still work."""
+
+    def __init__(self, seconds: float = CLAIM_SECONDS) -> None:
+        self._left = seconds
+
+    def wait(self) -> bool:
+        """Wait a moment; answers whether there was patience left for it."""
+        if self._left <= 0:
+            return False
+        self._left -= PAUSE_SECONDS
+        time.sleep(PAUSE_SECONDS)
+        return True

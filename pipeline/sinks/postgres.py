@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
@@ -14,7 +13,7 @@ from pipeline.catalog import claims, ledger, runs, second
 from pipeline.catalog.batch import PREPARE, record
 from pipeline.catalog.changes import await_deletion
 from pipeline.catalog.schema import migrate
-from pipeline.claimant import is_dead
+from pipeline.claimant import Patience, is_dead
 from pipeline.database import connect, persistent, translated
 from pipeline.errors import CatalogUnavailable, SinkUnavailable
 from pipeline.history import Ending, Run
@@ -42,9 +41,6 @@ UNSETTLED = 8
 """Batches whose commit may still be lost in a crash of the server, at most; they are kept until it cannot."""
 LAST_SECONDS = 1.0
 """A server that was given up on is asked once more, for the history's sake."""
-CLAIM_SECONDS = 2.0
-PAUSE_SECONDS = 0.1
-"""A run waits so long in all, and so long between tries, for claims that may be those of a run just killed."""
 
 
 @contextlib.contextmanager
@@ -71,7 +67,7 @@ class PostgresSink:
         self._held: set[int] = set()
         self._run: Run | None = None
         self._lost = False
-        self._patience = CLAIM_SECONDS
+        self._patience = Patience()
         self._since: dict[int, int] = {}
         self._unsettled: list[Sequence[Record]] = []
         self._persist(lambda: migrate(url), min(retry_seconds, FIRST_SECONDS))
@@ -254,9 +250,7 @@ class PostgresSink:
     def _claim_patiently(self, keys: set[int]) -> set[int]:
         """Claim archives; what a killed run's last transaction still holds is free in a moment."""
         claimed = self._persist(lambda: self._claim(keys))
-        while claimed != keys and self._patience > 0:
-            self._patience -= PAUSE_SECONDS
-            time.sleep(PAUSE_SECONDS)
+        while claimed != keys and self._patience.wait():
             claimed = self._persist(lambda: self._claim(keys))
         return claimed
 

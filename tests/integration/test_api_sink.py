@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -18,6 +19,9 @@ import pytest
 
 from bench.crash import make_archives
 from bench.sample import encoded, picture
+from pipeline.archives import ZipArchive
+from pipeline.catalog import claims
+from pipeline.settings import Limits
 from tests.app.conftest import Api, Apis
 from tests.faulty import BUSY, DELAY, FAULTS, Faulty, at_random
 from tests.integration.test_crash import wipe
@@ -218,6 +222,28 @@ def test_one_item_that_the_api_will_not_take(delivery: Delivery) -> None:
     larger = delivery.apis.start()
     assert delivery.through(larger.url).code == 0
     assert delivery.workspace.query("SELECT stored, failed FROM archive") == [(20, 0)]
+
+
+def test_a_claim_that_ends_in_a_moment(delivery: Delivery) -> None:
+    """What a killed run's last request still locks is waited for, and taken."""
+    workspace = delivery.workspace
+    shutil.copy(ROOT / "images_zip_input" / "sample.zip", workspace.input)
+    with ZipArchive(workspace.input / "sample.zip", Limits()) as archive:
+        key = claims.key(archive.digest)
+    api = delivery.apis.start()
+    with psycopg.connect(workspace.url) as holder:
+        holder.execute("SELECT pg_advisory_xact_lock_shared(%s)", (key,))
+
+        def asked() -> None:
+            while '"/archives"' not in api.log.read_text("utf-8"):
+                time.sleep(0.01)
+            holder.rollback()
+
+        freed = threading.Thread(target=asked, daemon=True)
+        freed.start()
+        ran = delivery.through(api.url)
+        freed.join(60)
+    assert ran.verdict("sample.zip") == ("done", ""), ran.err
 
 
 def test_what_the_server_refuses_is_kept_and_taken_again(delivery: Delivery) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from pipeline.claimant import is_dead, this_host, this_process
+from pipeline.claimant import Patience, is_dead, this_host, this_process
 from pipeline.errors import PipelineError, SettingsError, SinkError, SinkUnavailable
 from pipeline.history import Ending, Run
 from pipeline.records import (
@@ -60,6 +60,7 @@ class ApiSink:
         self._places = threading.Semaphore(settings.concurrency)
         self._error: BaseException | None = None
         self._run: Run | None = None
+        self._patience = Patience()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="api-sink", daemon=True)
         self._thread.start()
@@ -112,7 +113,12 @@ class ApiSink:
     def _open(self, archives: Sequence[Archive]) -> list[Entry]:
         found = self._ask_to_open(archives, [])
         holders = [entry["by"] for entry in found if entry["by"]]
-        if dead := {by["run"] for by in holders if is_dead(by["host"], by["process"])}:
+        dead = {by["run"] for by in holders if is_dead(by["host"], by["process"])}
+        if dead:
+            found = self._ask_to_open(archives, sorted(dead))
+        while (
+            any(entry["state"] == State.BUSY and not entry["by"] for entry in found) and self._patience.wait()
+        ):
             found = self._ask_to_open(archives, sorted(dead))
         entries = [
             Entry(told["id"], archive, State(told["state"]), told["folder"])
