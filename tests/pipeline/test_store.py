@@ -171,7 +171,7 @@ def test_sweeping(store: Store, tmp_path: Path) -> None:
     store.publish(DATA, IMAGE, "archive", "deep/a.png")
     before = files(tmp_path)
     ours = temporary_name("work")
-    theirs = ours.replace(str(os.getpid()), str(dead_process()))
+    theirs = ours.replace(str(os.getpid()), str(dead_process()), 1)
     assert is_temporary(theirs)
     for root in (tmp_path / "extracted", tmp_path / "static"):
         for name in (ours, theirs):

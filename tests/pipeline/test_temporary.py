@@ -28,7 +28,7 @@ def test_own_file_is_in_use(tmp_path: Path) -> None:
 
 def test_file_of_a_dead_process(tmp_path: Path) -> None:
     """A file is nobody's once its process has ended, also while the process was not yet buried by its parent."""
-    with subprocess.Popen(["sleep", "60"]) as process:
+    with subprocess.Popen(["sleep", "600"]) as process:
         path = left_by(tmp_path, process.pid)
         assert not is_stale(str(path))
         process.send_signal(signal.SIGKILL)

@@ -86,7 +86,7 @@ def crash(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         (victim,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
         os.kill(victim, signal.SIGKILL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         try:
             with psycopg.connect(url):

@@ -26,8 +26,9 @@ def test_trouble_halves_and_success_adds(monkeypatch: pytest.MonkeyPatch) -> Non
     assert turns.limit == 8
 
 
-def test_trouble_at_the_same_moment_counts_once() -> None:
+def test_trouble_at_the_same_moment_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests that fail together halve the limit once."""
+    monkeypatch.setattr(window, "COOLDOWN", 300.0)
     turns = Window(8)
     for _ in range(8):
         turns.shrink()
