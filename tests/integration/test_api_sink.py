@@ -202,8 +202,9 @@ def test_something_else_at_the_url(delivery: Delivery) -> None:
     """A server that is no Image API is told from one."""
     shutil.copy(ROOT / "images_zip_input" / "sample.zip", delivery.workspace.input)
     api = delivery.apis.start()
-    ran = delivery.through(f"{api.url}/somewhere")
-    assert (ran.code, "no Image API" in ran.err) == (1, True)
+    for command in ("ingest", "retry"):
+        ran = delivery.workspace.run(command, "--sink", "api", "--api-url", f"{api.url}/somewhere")
+        assert (ran.code, "no Image API" in ran.err) == (1, True)
 
 
 def test_one_item_that_the_api_will_not_take(delivery: Delivery) -> None:

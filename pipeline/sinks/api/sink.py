@@ -76,13 +76,20 @@ class ApiSink:
         self._run = run
         self._courier = Courier(str(run.id), self._client, self._window, self._settings.extracted)
         told = {"command": run.command, "sink": run.sink, "host": run.host, "pid": run.pid}
+        self._ask_first("PUT", f"/runs/{run.id}", told)
+        self._launch(self._beat())
+
+    def _ask_first(self, method: str, path: str, message: object) -> Any:
+        """Ask what every Image API answers; who does not know it is none."""
         try:
-            self._wait(self._client.ask("PUT", f"/runs/{run.id}", told))
+            return self._wait(self._client.ask(method, path, message))
         except Refused as error:
             if error.status in {404, 405}:
-                raise SinkError(f"There is no Image API at {self._client.url}; check --api-url.") from error
+                raise SinkError(
+                    f"There is no Image API at {self._client.url}, or one that is older than this program; "
+                    "check --api-url."
+                ) from error
             raise
-        self._launch(self._beat())
 
     def end(self, run: Run, ending: Ending) -> None:
         """Note how the run ended."""
@@ -223,7 +230,7 @@ class ApiSink:
         after: int | None = 0
         while after is not None:
             asked = {"reasons": sorted(reasons), "after": after}
-            page = self._wait(self._client.ask("POST", "/archives/refusals", asked))
+            page = self._ask_first("POST", "/archives/refusals", asked)
             for told in page["archives"]:
                 found.append(Candidate(**{**told, "digest": bytes.fromhex(told["digest"])}))
             after = page["after"]
