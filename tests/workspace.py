@@ -30,6 +30,10 @@ CATALOG = {
 }
 """Whole tables without surrogate ids and times: equal catalogs give equal rows."""
 
+BLOCKED = """SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+"""How many connections wait for a lock."""
+
 
 @dataclass
 class Ran:

@@ -134,7 +134,7 @@ def test_batches_overlap(delivery: Delivery) -> None:
     make_archives(delivery.workspace.input, archives=1, members=240)
     api = delivery.apis.start()
     batch = "POST /images/batch"
-    with Faulty(port(api), lambda asked: DELAY if asked == batch else "", delay=60.0) as proxy:
+    with Faulty(port(api), lambda asked: DELAY if asked == batch else "", delay=300.0) as proxy:
         proxy.together = {batch: 8}
         ran = delivery.through(proxy.url, "--batch-size", "20", "--concurrency", "8")
     assert ran.code == 0, ran.err

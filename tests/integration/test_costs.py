@@ -103,7 +103,7 @@ def committed(url: str) -> int:
     others = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    for _ in range(200):
+    for _ in range(3600):
         with psycopg.connect(url) as connection:
             row = connection.execute(others).fetchone()
             if row == (0,):

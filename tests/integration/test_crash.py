@@ -97,7 +97,7 @@ def test_torn_file_is_not_trusted(workspace: Workspace, archives: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopping_politely(workspace: Workspace, archives: Path, number: signal.Signals) -> None:
     """Ctrl-C and SIGTERM stop cleanly, say how to go on, and leave no process behind."""
-    catalog, files, seconds = undisturbed(workspace, archives)
+    catalog, files, _ = undisturbed(workspace, archives)
     process = subprocess.Popen(
         workspace.command("ingest", "--batch-size", "20"),
         cwd=workspace.root,
@@ -106,9 +106,11 @@ def test_stopping_politely(workspace: Workspace, archives: Path, number: signal.
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(seconds * 0.6)
+    while not workspace.query("SELECT FROM image_source LIMIT 1"):
+        assert process.poll() is None
+        time.sleep(0.01)
     process.send_signal(number)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=300)
     if process.returncode:
         assert process.returncode == 1
         assert "run the same command again" in err

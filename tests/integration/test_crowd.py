@@ -117,7 +117,7 @@ class Crowd:
 
     async def client(self, number: int) -> None:
         """Be one client: a few things, one after the other."""
-        async with httpx.AsyncClient(base_url=self.api.url, timeout=300, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=self.api.url, timeout=600, trust_env=False) as client:
             for step in range(STEPS):
                 await (self.read, self.add, self.send)[(number + 2 * step) % 3](client)
 

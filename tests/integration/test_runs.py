@@ -18,7 +18,7 @@ import pytest
 from pipeline.history import Ending, Run, RunState
 from pipeline.records import Balance
 from pipeline.sinks.postgres import PostgresSink
-from tests.workspace import ROOT, Workspace
+from tests.workspace import BLOCKED, ROOT, Workspace
 
 SAMPLE = ROOT / "images_zip_input" / "sample.zip"
 
@@ -31,7 +31,7 @@ def history(workspace: Workspace) -> list[dict[str, Any]]:
 
 def wait_for(workspace: Workspace, query: str, expected: int) -> None:
     """Wait until a count in the database is as expected."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while workspace.query(query) != [(expected,)]:
         assert time.monotonic() < deadline, f"{query} never gave {expected}"
         time.sleep(0.02)
@@ -83,12 +83,12 @@ def test_a_killed_run_is_recognised(workspace: Workspace) -> None:
         killed.send_signal(signal.SIGSTOP)
     killed.kill()
     killed.wait()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while (states := {run["pid"]: run["state"] for run in history(workspace)})[killed.pid] != "died":
         assert time.monotonic() < deadline
     assert states[paused.pid] == "running"
     paused.send_signal(signal.SIGCONT)
-    assert paused.wait(60) == 0
+    assert paused.wait(300) == 0
     assert {run["pid"]: run["state"] for run in history(workspace)}[paused.pid] == "finished"
 
 
@@ -99,9 +99,9 @@ def test_a_stopped_run_is_noted(workspace: Workspace) -> None:
     with psycopg.connect(workspace.url) as holdup:
         holdup.execute("LOCK TABLE image_info")
         process = start(workspace)
-        wait_for(workspace, "SELECT count(*) FROM pg_locks WHERE NOT granted AND database IS NOT NULL", 1)
+        wait_for(workspace, BLOCKED, 1)
         process.terminate()
-    assert process.wait(60) == 1
+    assert process.wait(300) == 1
     assert [(run["state"], run["exit_code"]) for run in history(workspace)] == [("stopped", 1)]
 
 
@@ -115,10 +115,11 @@ def test_a_run_that_was_taken_for_dead_comes_back(database_url: str) -> None:
         psycopg.connect(database_url, autocommit=True) as eyes,
     ):
         sink.begin(run)
-        eyes.execute(
-            """SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        ended = eyes.execute(
+            """SELECT pg_terminate_backend(l.pid, 180000) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
             WHERE locktype = 'advisory' AND granted AND datname = current_database()"""
-        )
+        ).fetchall()
+        assert ended == [(True,)]
         witness.begin(other)
         state = "SELECT state, message FROM run WHERE id = %s"
         assert eyes.execute(state, (run.id,)).fetchone() == ("died", "")

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.workspace import ROOT, Workspace
+from tests.workspace import BLOCKED, ROOT, Workspace
 
 SAMPLE = ROOT / "images_zip_input" / "sample.zip"
 BALANCE = {"members": 12, "stored": 8, "duplicate": 1, "rejected": 2, "ignored": 1, "failed": 0}
@@ -184,12 +184,12 @@ def test_a_zip_that_becomes_whole_meanwhile_waits(workspace: Workspace) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        while not workspace.query("SELECT FROM run"):
+        while workspace.query(BLOCKED) != [(1,)]:
             assert process.poll() is None
             time.sleep(0.02)
         growing.write_bytes(data[:-400])
         grown.write_bytes(data)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, "2 waiting" in out) == (0, True), err
     ran = workspace.ingest("--after", "move")
     assert (ran.verdict("growing.zip")[0], ran.verdict("grown.zip")[0]) == ("rejected", "done")

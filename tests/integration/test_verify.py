@@ -288,6 +288,6 @@ def test_beside_a_running_ingest(workspace: Workspace) -> None:
 
 def wait_for_files(folder: Path) -> None:
     """Wait until something was written below a folder."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not any(path.is_file() for path in folder.rglob("*")):
         time.sleep(0.01)

@@ -15,12 +15,11 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from tests.workspace import ROOT, Workspace
+from tests.workspace import BLOCKED, ROOT, Workspace
 
 pytestmark = pytest.mark.slow
 
-BLOCKED = """SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+SETTLE = 2
 SAMPLE = ROOT / "images_zip_input" / "sample.zip"
 
 
@@ -29,7 +28,7 @@ def watching(workspace: Workspace, *arguments: str | Path) -> Iterator[subproces
     """Watch the input folder; what is left of the process at the end is killed."""
     log = (workspace.root / "log").open("w+")
     process = subprocess.Popen(
-        workspace.command("watch", "--interval", "2", "--settle", "2", *arguments),
+        workspace.command("watch", "--interval", "2", "--settle", str(SETTLE), *arguments),
         cwd=workspace.root,
         env=workspace.environ,
         stdout=subprocess.DEVNULL,
@@ -46,7 +45,7 @@ def watching(workspace: Workspace, *arguments: str | Path) -> Iterator[subproces
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
     """Wait for a condition while a process lives."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while not condition():
         assert process.poll() is None, "the watch ended"
         assert time.monotonic() < deadline, "it never came to pass"
@@ -63,7 +62,7 @@ def done(workspace: Workspace, name: str) -> Callable[[], bool]:
 def stop(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> int:
     """Ask a watch to stop, and give its exit code."""
     process.send_signal(number)
-    return process.wait(90)
+    return process.wait(300)
 
 
 def events(workspace: Workspace) -> list[dict[str, object]]:
@@ -81,28 +80,41 @@ def test_the_watch_says_what_it_does(workspace: Workspace, form: str, said: str)
         assert stop(process) == 0
 
 
+def grown(data: bytes, path: Path) -> bool:
+    """Write a file in pieces; tells whether none of them came so late that a watch may have judged the rest."""
+    last, latest = time.monotonic(), 0.0
+    for place in range(0, len(data), len(data) // 6):
+        with path.open("ab") as file:
+            file.write(data[place : place + len(data) // 6])
+        latest, last = max(latest, time.monotonic() - last), time.monotonic()
+        time.sleep(0.4)
+    return latest < SETTLE / 2
+
+
 def test_zips_are_taken_as_they_come(workspace: Workspace) -> None:
     """A zip that grows is taken when it is whole; a broken one and a hidden one do not end the watch."""
     data = SAMPLE.read_bytes()
-    growing = workspace.input / "growing.zip"
+    late: list[str] = []
     with watching(workspace, "--after", "move") as process:
-        for place in range(0, len(data), len(data) // 6):
-            with growing.open("ab") as file:
-                file.write(data[place : place + len(data) // 6])
-            time.sleep(0.4)
+        # On a machine that is too busy to write in time, that is tried again.
+        while not grown(data, workspace.input / (name := f"growing-{len(late)}.zip")):
+            (workspace.input / name).unlink(missing_ok=True)
+            late.append(name)
         (workspace.input / ".hidden.zip").write_bytes(data)
         (workspace.input / "broken.zip").write_bytes(b"no zip at all")
-        wait_until(done(workspace, "growing.zip"), process)
-        wait_until((workspace.root / "processed" / "growing.zip").exists, process)
+        wait_until(done(workspace, name), process)
+        wait_until((workspace.root / "processed" / name).exists, process)
         wait_until((workspace.root / "failed" / "broken.zip").exists, process)
         shutil.copy2(SAMPLE, workspace.input / "again.zip")
         wait_until((workspace.root / "processed" / "again.zip").exists, process)
         assert stop(process) == 0
     assert [path.name for path in workspace.input.iterdir()] == [".hidden.zip"]
     verdicts = {
-        event["archive"]: event["verdict"] for event in events(workspace) if event["event"] == "archive"
+        event["archive"]: event["verdict"]
+        for event in events(workspace)
+        if event["event"] == "archive" and event["archive"] not in late
     }
-    assert verdicts == {"growing.zip": "done", "broken.zip": "rejected", "again.zip": "known"}
+    assert verdicts == {name: "done", "broken.zip": "rejected", "again.zip": "known"}
     assert {row[0] for row in workspace.query("SELECT state FROM run")} == {"finished"}
 
 
@@ -115,7 +127,7 @@ def test_a_signal_finishes_the_batch(workspace: Workspace, number: signal.Signal
             holdup.execute("LOCK TABLE image_info")
             wait_until(lambda: workspace.query(BLOCKED) == [(1,)], process)
             process.send_signal(number)
-        assert process.wait(90) == 0
+        assert process.wait(300) == 0
     assert workspace.query("SELECT state, stored FROM archive") == [("done", 8)]
     assert workspace.ingest().verdict("sample.zip") == ("known", "already-done")
 
