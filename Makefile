@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Each of these has a Postgres of its own, and containers may see more cores than they get.
+SIDE_BY_SIDE = -n logical --maxprocesses 8 --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help ingest watch schedule unschedule serve test test-quick lint format bench sample reference lock clean
@@ -44,10 +46,10 @@ unschedule: $(VENV)/.run  ## Take that back
 	@$(BIN)/python -m pipeline schedule --remove $(ARGS)
 
 test: $(VENV)/.dev  ## Run every test
-	@$(BIN)/python -m pytest -n logical --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-quick: $(VENV)/.dev  ## Run the tests that take no time
-	@$(BIN)/python -m pytest -n logical --dist worksteal -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 lint: $(VENV)/.dev  ## Check style and types
 	@$(BIN)/ruff check .

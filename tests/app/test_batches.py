@@ -129,6 +129,7 @@ def test_hostile_bodies_are_refused(api: Api) -> None:
     assert sender.verdicts([item(one, 0, data)], [data]) == [("stored", "")]
 
 
+@pytest.mark.slow
 def test_bounds_on_bodies(apis: Apis) -> None:
     """A body with more bytes or parts than allowed is refused, also when it does not say its length."""
     api = apis.start(IMAGE_API_MAX_BODY_BYTES="20000", IMAGE_API_MAX_PARTS="4")
@@ -144,6 +145,7 @@ def test_bounds_on_bodies(apis: Apis) -> None:
     assert api.client.post("/images/batch", content=endless, headers=headers).status_code == 413
 
 
+@pytest.mark.slow
 def test_a_busy_server_says_so(apis: Apis) -> None:
     """With every place for uploads taken, others are told when to come again, before they send."""
     api = apis.start(IMAGE_API_MAX_UPLOADS="1")
@@ -166,6 +168,7 @@ def test_a_busy_server_says_so(apis: Apis) -> None:
     assert answer.status_code == 200
 
 
+@pytest.mark.slow
 def test_the_same_batch_from_many_at_once(api: Api) -> None:
     """A batch that is repeated while it is being taken is recorded once."""
     sender = Sender(api.client)

@@ -189,6 +189,7 @@ def test_styles_may_be_kept_for_ever(reading: Api) -> None:
     assert reading.client.get("/assets/old/style.css").headers["cache-control"] == "no-store"
 
 
+@pytest.mark.slow
 def test_hostile_names_are_text(apis: Apis) -> None:
     """A member's name is shown as text on every page that names it, whatever it holds."""
     workspace = apis.workspace

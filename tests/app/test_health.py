@@ -6,6 +6,7 @@ import time
 from urllib.parse import urlsplit
 
 import psycopg
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.app.conftest import Api, Apis
@@ -31,6 +32,7 @@ def failing(api: Api) -> set[str]:
     return set(answer.json()["detail"].removeprefix("Failing: ").removesuffix(".").split(", "))
 
 
+@pytest.mark.slow
 def test_a_server_without_its_database_is_alive_but_not_ready(apis: Apis) -> None:
     """When the database goes away the server says so, and it recovers by itself."""
     api = apis.start()
@@ -50,6 +52,7 @@ def test_a_server_without_its_database_is_alive_but_not_ready(apis: Apis) -> Non
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_server_whose_catalog_or_store_changed_is_not_ready(apis: Apis) -> None:
     """A schema that a newer program has made meanwhile, and a store in which nothing can be created, are told."""
     api = apis.start()
@@ -82,6 +85,7 @@ def test_requests_are_counted_by_their_route(apis: Apis) -> None:
     assert found["image_api_requests_running", frozenset()] == 1
 
 
+@pytest.mark.slow
 def test_health_is_open_and_figures_are_protected_like_reading(apis: Apis) -> None:
     """A supervisor needs no token, also of a private server; Prometheus does."""
     api = apis.start(IMAGE_API_PRIVATE="1", IMAGE_API_TOKEN="hush")

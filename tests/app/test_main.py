@@ -27,6 +27,7 @@ def test_importing_opens_nothing() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "code"), [(["uvicorn", "app.main:app", "--port", "0"], 3), (["app", "--port", "0"], 2)]
 )

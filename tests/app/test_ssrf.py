@@ -210,6 +210,7 @@ def test_the_given_cases_end_as_they_should(shared: Path, loop: str) -> None:
     assert judge(given(shared), loop) == []
 
 
+@pytest.mark.slow
 def test_whole_classes_end_as_they_should() -> None:
     """Every special block is refused as a number, by name, among public answers, by redirect and by rebinding."""
     assert judge(own(), "uvloop") == []

@@ -58,6 +58,7 @@ def test_the_log_is_for_programs_when_nobody_watches(sampled: Workspace) -> None
     assert told[-1]["archives"]["known"] == 2
 
 
+@pytest.mark.slow
 def test_the_log_for_people(sampled: Workspace) -> None:
     """People may have their lines without a terminal, and the account is for people in any case."""
     ran = sampled.ingest("--log-format", "human")

@@ -27,6 +27,7 @@ def tree(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_keep_is_the_default(inbox: Workspace) -> None:
     """Nothing is moved unless asked for."""
     before = tree(inbox.input)
@@ -52,6 +53,7 @@ def test_move(inbox: Workspace) -> None:
     assert tree(inbox.input) == ["half.zip.part"]
 
 
+@pytest.mark.slow
 def test_delete(inbox: Workspace) -> None:
     """What is taken in, now or before, is deleted; what is refused or waits stays."""
     assert inbox.ingest("--after", "delete").code == 1
@@ -99,6 +101,7 @@ def test_named_files_are_moved_too(workspace: Workspace) -> None:
     assert tree(workspace.root / "processed") == ["named.zip"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_moved_is_said(workspace: Workspace) -> None:
     """A move that fails leaves the zip, says why, and the run goes on and exits with 1."""
     shutil.copy2(SAMPLE, workspace.input)

@@ -129,6 +129,7 @@ def test_whatever_the_network_does(delivery: Delivery) -> None:
     assert set(proxy.seen) == {"", *FAULTS}, proxy.seen
 
 
+@pytest.mark.slow
 def test_batches_overlap(delivery: Delivery) -> None:
     """At a concurrency of eight, eight batches are answered together, and no more are ever on their way."""
     make_archives(delivery.workspace.input, archives=1, members=240)
@@ -141,6 +142,7 @@ def test_batches_overlap(delivery: Delivery) -> None:
     assert proxy.most[batch] == 8
 
 
+@pytest.mark.slow
 def test_an_api_that_is_not_there(delivery: Delivery) -> None:
     """A run that cannot reach the API says so, soon, and loses nothing."""
     shutil.copy(ROOT / "images_zip_input" / "sample.zip", delivery.workspace.input)
@@ -153,6 +155,7 @@ def test_an_api_that_is_not_there(delivery: Delivery) -> None:
     assert delivery.through(api.url).verdict("sample.zip") == ("done", "")
 
 
+@pytest.mark.slow
 def test_an_api_that_goes_away(delivery: Delivery) -> None:
     """When the API goes away in mid-run the run stops, and the next one goes on where it stopped."""
     make_archives(delivery.workspace.input, archives=2, members=100)
@@ -173,6 +176,7 @@ def test_an_api_that_goes_away(delivery: Delivery) -> None:
     assert delivery.workspace.files() == files
 
 
+@pytest.mark.slow
 def test_the_token(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the token, or with a wrong one, the run says in one sentence what to set; it is nowhere else told."""
     shutil.copy(ROOT / "images_zip_input" / "sample.zip", delivery.workspace.input)
@@ -187,6 +191,7 @@ def test_the_token(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in api.log.read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "url", ["", "127.0.0.1:8000", "ftp://127.0.0.1", "http://", "http://me:word@127.0.0.1:8000"]
 )
@@ -198,6 +203,7 @@ def test_wrong_urls(delivery: Delivery, url: str) -> None:
     assert "word@" not in ran.err
 
 
+@pytest.mark.slow
 def test_something_else_at_the_url(delivery: Delivery) -> None:
     """A server that is no Image API is told from one."""
     shutil.copy(ROOT / "images_zip_input" / "sample.zip", delivery.workspace.input)
@@ -207,6 +213,7 @@ def test_something_else_at_the_url(delivery: Delivery) -> None:
         assert (ran.code, "no Image API" in ran.err) == (1, True)
 
 
+@pytest.mark.slow
 def test_one_item_that_the_api_will_not_take(delivery: Delivery) -> None:
     """An image that is larger than the API takes costs its member the verdict, its neighbours are stored."""
     with zipfile.ZipFile(delivery.workspace.input / "a.zip", "w") as archive:
@@ -225,6 +232,7 @@ def test_one_item_that_the_api_will_not_take(delivery: Delivery) -> None:
     assert delivery.workspace.query("SELECT stored, failed FROM archive") == [(20, 0)]
 
 
+@pytest.mark.slow
 def test_a_claim_that_ends_in_a_moment(delivery: Delivery) -> None:
     """What a killed run's last request still locks is waited for, and taken."""
     workspace = delivery.workspace
@@ -247,6 +255,7 @@ def test_a_claim_that_ends_in_a_moment(delivery: Delivery) -> None:
     assert ran.verdict("sample.zip") == ("done", ""), ran.err
 
 
+@pytest.mark.slow
 def test_what_the_server_refuses_is_kept_and_taken_again(delivery: Delivery) -> None:
     """What only the server refuses lies in the quarantine with the server's reason; retry takes it again."""
     workspace = delivery.workspace
@@ -284,6 +293,7 @@ def test_what_the_server_refuses_is_kept_and_taken_again(delivery: Delivery) -> 
     assert "Nothing to take again" in workspace.run("retry", *options, strict.url).err
 
 
+@pytest.mark.slow
 def test_known_bytes_are_not_sent(delivery: Delivery) -> None:
     """Of images that the API has, or is getting, only the places they came from are sent."""
     photos = [encoded(picture(seed, (400, 300)), "PNG") for seed in range(6)]
@@ -308,9 +318,9 @@ def test_killed_and_run_again(delivery: Delivery, victim: str) -> None:
     expected, files = delivery.straight("--batch-size", "20")
     rng = random.Random(3)
     api = delivery.apis.start()
-    arguments = ["--batch-size", "20", "--api-patience", "0.5"]
+    hasty = ("--batch-size", "20", "--api-patience", "0.5")
     for _ in range(POINTS):
-        command = workspace.command("ingest", "--sink", "api", "--api-url", api.url, *arguments)
+        command = workspace.command("ingest", "--sink", "api", "--api-url", api.url, *hasty)
         process = subprocess.Popen(
             command,
             cwd=workspace.root,
@@ -326,7 +336,7 @@ def test_killed_and_run_again(delivery: Delivery, victim: str) -> None:
         else:
             process.kill()
             process.wait()
-        ran = delivery.through(api.url, *arguments)
+        ran = delivery.through(api.url, "--batch-size", "20")
         assert ran.code == 0, ran.err
         assert workspace.catalog() == expected
         found = workspace.files()
@@ -391,6 +401,7 @@ def test_postgres_restarts_below_the_api(delivery: Delivery) -> None:
     assert workspace.files() == files
 
 
+@pytest.mark.slow
 def test_an_archive_whose_work_ends_early(delivery: Delivery) -> None:
     """An archive that a run stops in the middle of stays open, is free for others, and is gone on with."""
     make_archives(delivery.workspace.input, archives=1, members=600)

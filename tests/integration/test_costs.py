@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from bench.photographs import numbered, thumbnail
 from pipeline.archives import ZipArchive
@@ -114,6 +115,7 @@ def committed(url: str) -> int:
     raise AssertionError("somebody stays connected")
 
 
+@pytest.mark.slow
 def test_transactions(workspace: Workspace) -> None:
     """Transactions follow batches, not images or archives; known archives take a handful."""
     thumbnails(workspace.input / "a.zip", 1500)

@@ -37,6 +37,7 @@ def wait_for(workspace: Workspace, query: str, expected: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_every_run_is_noted(workspace: Workspace) -> None:
     """Runs are listed newest first, with exit code, archives by verdict and balance, in every form."""
     shutil.copy2(SAMPLE, workspace.input)

@@ -78,6 +78,7 @@ def test_again_is_nothing_new(sampled: Workspace) -> None:
     assert (sampled.catalog(), sampled.files()) == (before, files)
 
 
+@pytest.mark.slow
 def test_known_by_content_not_by_name(sampled: Workspace) -> None:
     """A copy under another name and time is known."""
     sampled.ingest()
@@ -86,6 +87,7 @@ def test_known_by_content_not_by_name(sampled: Workspace) -> None:
     assert sampled.query("SELECT count(*) FROM archive") == [(1,)]
 
 
+@pytest.mark.slow
 def test_two_copies_in_one_run(sampled: Workspace) -> None:
     """Of two copies dropped together one is taken and the other known."""
     shutil.copy(sampled.input / "sample.zip", sampled.input / "other.zip")
@@ -103,6 +105,7 @@ def test_plan_writes_nothing(sampled: Workspace) -> None:
     assert sampled.query("SELECT count(*) FROM archive") == [(0,)]
 
 
+@pytest.mark.slow
 def test_strict_makes_rejections_an_error(sampled: Workspace) -> None:
     """With --strict a rejected image makes the exit code 1."""
     assert sampled.ingest("--strict").code == 1
@@ -143,6 +146,7 @@ def test_wrong_usage_exits_with_2(workspace: Workspace, arguments: list[str]) ->
     assert workspace.run("ingest", *arguments).code == 2
 
 
+@pytest.mark.slow
 def test_bad_archives_leave_the_good_ones(sampled: Workspace) -> None:
     """Whatever lies beside it, the good archive is done; each bad one has its own verdict."""
     whole = (sampled.input / "sample.zip").read_bytes()
@@ -168,6 +172,7 @@ def test_bad_archives_leave_the_good_ones(sampled: Workspace) -> None:
     assert ran.code == 1
 
 
+@pytest.mark.slow
 def test_a_zip_that_becomes_whole_meanwhile_waits(workspace: Workspace) -> None:
     """What changed between being found and being opened, or grows while it is looked at, is left for the next run."""
     data = SAMPLE.read_bytes()

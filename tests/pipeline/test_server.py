@@ -89,6 +89,7 @@ def test_starts_and_stops(open_folder: Path) -> None:
         assert ask(server.url, "SELECT answer FROM kept") == 42
 
 
+@pytest.mark.slow
 def test_url_serves_psql(open_folder: Path) -> None:
     """The wheel's own psql takes the URL."""
     with EmbeddedServer(open_folder / "data") as server:
@@ -96,6 +97,7 @@ def test_url_serves_psql(open_folder: Path) -> None:
         assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "42\n"
 
 
+@pytest.mark.slow
 def test_spaces_quotes_and_long_paths(open_folder: Path) -> None:
     """Any folder serves: with spaces, quotes, commas, other scripts, and longer than a socket's path may be."""
     for name in ("a b", 'it\'s, "so" 100% #1', "изображения", "long " * 40):
@@ -104,6 +106,7 @@ def test_spaces_quotes_and_long_paths(open_folder: Path) -> None:
         assert not server.running
 
 
+@pytest.mark.slow
 def test_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_folder: Path) -> None:
     """A folder that only its owner may enter serves too, and keeps its permissions."""
     monkeypatch.setattr("pipeline.cluster.SYSTEM_FOLDER", open_folder / "system")
@@ -113,6 +116,7 @@ def test_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_fo
     assert tmp_path.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 def test_two_in_one_program(open_folder: Path) -> None:
     """The second to enter joins, and the first to leave leaves it running."""
     with EmbeddedServer(open_folder / "data") as first:
@@ -135,6 +139,7 @@ def test_last_one_out_stops_it(open_folder: Path) -> None:
         assert not server.running
 
 
+@pytest.mark.slow
 def test_cold_starts_at_once(open_folder: Path) -> None:
     """Programs that start together on an empty folder share one server."""
     words = [sys.executable, "-c", HOLD, str(open_folder / "data")]
@@ -155,6 +160,7 @@ def test_cold_starts_at_once(open_folder: Path) -> None:
     assert not server.running
 
 
+@pytest.mark.slow
 def test_killed_holder(open_folder: Path) -> None:
     """A program killed while it used the server leaves it running; the next one joins it and stops it."""
     server = EmbeddedServer(open_folder / "data")
@@ -167,6 +173,7 @@ def test_killed_holder(open_folder: Path) -> None:
     assert server.cluster.postmaster() is None
 
 
+@pytest.mark.slow
 def test_killed_postgres(open_folder: Path) -> None:
     """Committed rows are there after the postmaster was killed."""
     server = EmbeddedServer(open_folder / "data")
@@ -178,6 +185,7 @@ def test_killed_postgres(open_folder: Path) -> None:
         assert ask(server.url, "SELECT count(*) FROM kept") == 1000
 
 
+@pytest.mark.slow
 def test_killed_initdb(open_folder: Path) -> None:
     """A half-made data folder is thrown away by the next start."""
     half = open_folder / "data" / "postgres.new"
@@ -189,6 +197,7 @@ def test_killed_initdb(open_folder: Path) -> None:
     assert not half.exists()
 
 
+@pytest.mark.slow
 def test_stale_pid(open_folder: Path) -> None:
     """A pid file that names somebody else's process is no server, and that process is left alone."""
     server = EmbeddedServer(open_folder / "data")
@@ -204,6 +213,7 @@ def test_stale_pid(open_folder: Path) -> None:
         bystander.kill()
 
 
+@pytest.mark.slow
 def test_foreign_postgres_behind_a_stale_pid(open_folder: Path) -> None:
     """A pid file that names the postmaster of another folder does not make that one ours to stop."""
     ours, other = EmbeddedServer(open_folder / "ours"), EmbeddedServer(open_folder / "other")
@@ -217,6 +227,7 @@ def test_foreign_postgres_behind_a_stale_pid(open_folder: Path) -> None:
         assert ask(other.url, "SELECT 1") == 1
 
 
+@pytest.mark.slow
 def test_environment_of_another_postgres(open_folder: Path) -> None:
     """Variables that lead libpq and the server elsewhere do not."""
     lead = environ(
@@ -230,6 +241,7 @@ def test_environment_of_another_postgres(open_folder: Path) -> None:
     assert "connected" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_kept_until_released(open_folder: Path) -> None:
     """A server started by hand stays when its users leave, until it is released."""
     server = EmbeddedServer(open_folder / "data")
@@ -243,6 +255,7 @@ def test_kept_until_released(open_folder: Path) -> None:
     assert not server.running
 
 
+@pytest.mark.slow
 def test_release_leaves_it_to_its_users(open_folder: Path) -> None:
     """Releasing takes the server from nobody; the last user stops it."""
     server = EmbeddedServer(open_folder / "data")
@@ -253,6 +266,7 @@ def test_release_leaves_it_to_its_users(open_folder: Path) -> None:
     assert not server.running
 
 
+@pytest.mark.slow
 def test_other_version(open_folder: Path) -> None:
     """Data of another major version are left alone, with a word on what to do."""
     server = EmbeddedServer(open_folder / "data")
@@ -273,6 +287,7 @@ def test_place_that_cannot_be_used(open_folder: Path) -> None:
         EmbeddedServer(open_folder / "data").__enter__()
 
 
+@pytest.mark.slow
 def test_broken_configuration_is_explained(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not start is an error with the end of its log, and the next attempt is free."""
     monkeypatch.setattr("pipeline.server.START_SECONDS", 1.0)
@@ -290,6 +305,7 @@ def test_broken_configuration_is_explained(open_folder: Path, monkeypatch: pytes
         assert ask(server.url, "SELECT 1") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
 def test_root_runs_it_as_nobody(open_folder: Path) -> None:
     """Root's server runs as nobody, and other users cannot reach its socket."""
@@ -298,6 +314,7 @@ def test_root_runs_it_as_nobody(open_folder: Path) -> None:
         assert server.cluster.sockets.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_ordinary_user(open_folder: Path) -> None:
     """An ordinary user's server runs as that user and ends with its last user."""

@@ -24,6 +24,7 @@ def verdict(data: bytes, path: Path | None = None) -> tuple[object, ...]:
         return (error.reason,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["1", "RGB"])
 def test_a_file_gets_the_verdict_of_its_bytes(mode: str, tmp_path: Path) -> None:
     """Wherever a TIFF is cut, and wherever its offsets point, file and bytes are judged alike."""
