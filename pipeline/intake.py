@@ -158,16 +158,15 @@ def _known(delivery: Delivery, detail: str = "") -> ArchiveResult:
 
 
 def _still_growing(delivery: Delivery, settle: float) -> bool:
-    """Take a file that looks cut for unfinished while it is young; watch one written just now for a moment.
+    """Take a file that looks cut for unfinished while it is young, or if it changed; watch one written just now.
 
     A time in the future, from a clock that was set, counts by its distance.
     """
     age = abs(time.time() - delivery.file.mtime_ns / 1e9)
     if age < settle:
         return True
-    if age > JUST_NOW:
-        return False
-    time.sleep(max(0.0, delivery.seen + SETTLING - time.monotonic()))
+    if age <= JUST_NOW:
+        time.sleep(max(0.0, delivery.seen + SETTLING - time.monotonic()))
     return changed(delivery)
 
 

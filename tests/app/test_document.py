@@ -25,7 +25,7 @@ def test_answers_are_documented(changing: Api) -> None:
         *("--request-timeout", "60", "--generation-database", "none"),
     ]
     ran = subprocess.run(
-        command, cwd=changing.workspace.root, capture_output=True, text=True, check=False, timeout=500
+        command, cwd=changing.workspace.root, capture_output=True, text=True, check=False, timeout=1000
     )
     assert ran.returncode == 0, ran.stdout[-8000:]
 

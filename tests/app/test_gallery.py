@@ -233,7 +233,7 @@ def test_the_page_in_a_browser(reading: Api, tmp_path: Path, width: int) -> None
         *(f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},1000", f"--screenshot={shot}"),
         *("--virtual-time-budget=10000", f"{reading.url}/"),
     ]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert shot.exists(), ran.stderr[-2000:]
     assert "Content Security Policy" not in ran.stderr
     with Pillow.open(shot) as image:

@@ -50,7 +50,7 @@ def test_a_start_that_fails_says_why(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert ran.returncode == code
     assert sentence in " ".join(ran.stderr.split())

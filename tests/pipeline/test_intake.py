@@ -79,6 +79,17 @@ def test_every_kind_of_delivery(sink: MemorySink, inbox: Path) -> None:
     assert {result.name for result in sink.noted} == {"text.zip", "empty.zip", "gone.zip"}
 
 
+@pytest.mark.parametrize("age", [0.0, 3600.0])
+def test_what_changed_since_it_was_found_waits(sink: MemorySink, inbox: Path, age: float) -> None:
+    """A file that looks cut, and is another one than was found, is judged later, however old it looked then."""
+    put(inbox / "a.zip", plain(a=b"a")[:30], age)
+    found = list(discover([], inbox))
+    put(inbox / "a.zip", plain(a=b"a")[:40])
+    (told,) = _taken(intake(sink, inbox), found)
+    assert isinstance(told, ArchiveResult)
+    assert (told.verdict, told.reason) == (ArchiveVerdict.WAITING, "still-written")
+
+
 def test_what_is_known_is_not_opened(sink: MemorySink, inbox: Path) -> None:
     """A file of an archive that is done is known by its name, size, time and inode; another copy by its content."""
     put(inbox / "a.zip", plain())
