@@ -74,7 +74,7 @@ class Ingest:
         an archive of which the ledger lost rows: a crash of Postgres forgets the last commits.
         """
         while True:
-            intake = Intake(self.sink, self.settings, self.store.free_bytes, self.brake)
+            intake = Intake(self.sink, self.settings, self.store.free_bytes, self.brake, self.engine.prepare)
             flow = self._flow(self.engine.run(self._slices(intake, deliveries)))
             for batch in batched(flow, self.settings.batch_size, self.settings.batch_bytes, weight):
                 self._deliver(batch)

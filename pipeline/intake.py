@@ -39,14 +39,19 @@ class Opened(NamedTuple):
 
 @dataclass(slots=True)
 class Intake:
-    """Takes deliveries in; `deferred` collects copies of archives that are being worked on in this pass."""
+    """Takes deliveries in; `deferred` collects copies of archives that are being worked on in this pass.
+
+    `found` is called before the first archive is looked at that is not known.
+    """
 
     sink: Sink
     settings: Settings
     free_bytes: Callable[[], int]
     brake: Brake
+    found: Callable[[], None] = lambda: None
     deferred: list[Delivery] = field(default_factory=list)
     _digests: set[bytes] = field(default_factory=set)
+    _news: bool = False
 
     def take(self, deliveries: Iterable[Delivery]) -> Iterator[Opened | ArchiveResult]:
         """Yield each delivery as an open archive, or as the result that it has without being opened."""
@@ -69,6 +74,9 @@ class Intake:
             if delivery.file in known:
                 yield _known(delivery)
                 continue
+            if not self._news:
+                self._news = True
+                self.found()
             try:
                 zip_ = preflight(delivery, self.settings)
             except ArchiveError as error:

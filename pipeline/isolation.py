@@ -29,9 +29,20 @@ class _Context(ForkServerContext):
 
 def fork_server(*preload: str) -> ForkServerContext:
     """Give the context that starts workers from a clean, single-threaded process with modules loaded once."""
+    # Otherwise NumPy starts threads that spin for a while, in every worker, for mathematics that nobody does.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     context = _Context()
     context.set_forkserver_preload(list(preload))
     return context
+
+
+def start_fork_server() -> None:
+    """Start the fork server that contexts share, deaf to Ctrl-C, without waiting for its modules."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def cores() -> int:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.archives import MemberReader, is_archive
-from pipeline.errors import ArchiveError, ImageError, MemberError
+from pipeline.errors import ImageError, MemberError
 from pipeline.images import extension_remark, inspect, inspect_file
 from pipeline.quarantine import Quarantine
 from pipeline.records import Image, Member, Outcome, Slice, Verdict
 from pipeline.store import Store
-from pipeline.words import counted
 from pipeline.workbench import Workbench
 
 HEAD = 512
@@ -44,15 +42,6 @@ def work(
                 mark(position)
                 quarantine.settle(slice_, member, outcome, (reader, bench.limits))
     return outcomes
-
-
-def set_aside(slice_: Slice, outcomes: Sequence[Outcome], bench: Workbench) -> None:
-    """Keep members in quarantine that a worker died of; they are unpacked, and no decoder touches them."""
-    if bench.quarantine:
-        quarantine = Quarantine(bench.quarantine)
-        with MemberReader(Path(slice_.path), slice_.size) as reader:
-            for member, outcome in zip(slice_.members, outcomes, strict=True):
-                quarantine.settle(slice_, member, outcome, (reader, bench.limits))
 
 
 def _outcome(member: Member, folder: str, reader: MemberReader, store: Store, bench: Workbench) -> Outcome:
@@ -111,13 +100,3 @@ def _take_streamed(
 def _noted(member: Member, image: Image) -> Image:
     remark = extension_remark(member.name, image.type)
     return image._replace(remarks=(*image.remarks, remark)) if remark else image
-
-
-def unchanged(slice_: Slice) -> None:
-    """Raise `ArchiveError` if the archive of a slice is not there any more as it was at preflight."""
-    try:
-        size = os.stat(slice_.path).st_size
-    except OSError as error:
-        raise ArchiveError("vanished", str(error)) from error
-    if size != slice_.size:
-        raise ArchiveError("vanished", f"it had {counted(slice_.size, 'byte')} and now has {size:,}")

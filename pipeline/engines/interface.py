@@ -29,5 +29,8 @@ class Engine(Protocol):
     ) -> None:
         """Stop the workers."""
 
+    def prepare(self) -> None:
+        """Hear that slices will come: begin what takes a while, without waiting for it."""
+
     def run(self, slices: Iterable[Slice]) -> Iterator[Done]:
         """Yield every slice's outcomes in the order of the slices; raises `StoreError` when writing fails."""

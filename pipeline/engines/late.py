@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LateEngine:
-    """Stands in for the engine that `make` gives, until the first slice comes."""
+    """Stands in for the engine that `make` gives, until there is work for it."""
 
     def __init__(self, make: Callable[[], Engine]) -> None:
         self._make = make
@@ -29,10 +29,17 @@ class LateEngine:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
+    def prepare(self) -> None:
+        """Import the engine, and have it begin what takes a while."""
+        self._engine().prepare()
+
     def run(self, slices: Iterable[Slice]) -> Iterator[Done]:
         """Yield every slice's outcomes in the order of the slices."""
         source = iter(slices)
         for first in source:
-            if self._started is None:
-                self._started = self._stack.enter_context(self._make())
-            yield from self._started.run(chain((first,), source))
+            yield from self._engine().run(chain((first,), source))
+
+    def _engine(self) -> Engine:
+        if self._started is None:
+            self._started = self._stack.enter_context(self._make())
+        return self._started

@@ -8,9 +8,9 @@ worked again, the noted one alone, and the rest after it; one that dies alone ge
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -22,49 +22,40 @@ from pipeline.engines.interface import Done
 from pipeline.errors import ArchiveError
 from pipeline.notes import SLOTS, Notes
 from pipeline.records import Outcome, Slice, Verdict
-from pipeline.store import Store
-from pipeline.work import set_aside, unchanged, work
+from pipeline.words import counted
 from pipeline.workbench import Workbench
 
 if TYPE_CHECKING:
     from pebble import ProcessFuture
+
+    from pipeline.engines.desk import Desk
 
 WINDOW = 16
 """Slices in flight for each worker: enough to keep them busy while a batch is written."""
 GRACE = 30.0
 
 
-@dataclass(slots=True)
-class _Desk:
-    """What a worker process keeps between slices."""
-
-    bench: Workbench
-    notes: Notes
-    store: Store
+_desk: Desk | None = None
 
 
-_desk: _Desk | None = None
-
-
-def _sit_down(bench: Workbench, notes_path: Path) -> None:
+def _sit_down(bench: Workbench, notes: Path) -> None:
     global _desk  # noqa: PLW0603 - a worker process serves one pool and has nowhere else to keep this
     isolation.confine(bench.limits.worker_memory)
-    _desk = _Desk(bench, Notes(notes_path), Store(bench.extracted, bench.static))
+    from pipeline.engines.desk import Desk  # noqa: PLC0415 - decoders are imported by workers alone
+
+    _desk = Desk(bench, notes)
 
 
-def _work_at_desk(slice_: Slice, slot: int) -> list[Outcome]:
+def _work(slice_: Slice, slot: int) -> list[Outcome]:
     if _desk is None:
         raise RuntimeError("this worker was not set up")
-    notes, timeout = _desk.notes, _desk.bench.limits.timeout
+    return _desk.work(slice_, slot)
 
-    def mark(position: int) -> None:
-        notes.write(slot, position)
-        isolation.allow(timeout)
 
-    try:
-        return work(slice_, _desk.bench, _desk.store, mark)
-    finally:
-        isolation.allow(0)
+def _set_aside(slice_: Slice, outcomes: list[Outcome]) -> None:
+    if _desk is None:
+        raise RuntimeError("this worker was not set up")
+    _desk.set_aside(slice_, outcomes)
 
 
 class _Ticket(NamedTuple):
@@ -83,28 +74,22 @@ class ProcessEngine:
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        context = isolation.fork_server("pipeline.engines.processes")
+        self._context = isolation.fork_server("pipeline.engines.desk")
         self._notes = self._open.enter_context(Notes.made())
-        self._pool = ProcessPool(
-            max_workers=self._workers,
-            context=context,
-            initializer=_sit_down,
-            initargs=(self._bench, self._notes.path),
-        )
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
         self._open.close()
+
+    def prepare(self) -> None:
+        """Start the fork server, which loads decoders while the first archive is looked at."""
+        isolation.start_fork_server()
 
     def run(self, slices: Iterable[Slice]) -> Iterator[Done]:
         """Yield every slice's outcomes in order, with a bounded number of slices in flight."""
-        with isolation.uninterrupted():
-            if not self._pool.active:
-                raise RuntimeError("the workers do not start")
+        self._pool = self._started()
         flying: deque[_Ticket] = deque()
         for slice_ in slices:
             flying.append(self._launch(slice_))
@@ -114,13 +99,28 @@ class ProcessEngine:
                 yield self._land(flying.popleft())
         while flying:
             yield self._land(flying.popleft())
+        # Workers end while the last batch is written; the context waits for them.
+        self._pool.stop()  # type: ignore[no-untyped-call]
+
+    def _started(self) -> ProcessPool:
+        pool = ProcessPool(
+            max_workers=self._workers,
+            context=self._context,
+            initializer=_sit_down,
+            initargs=(self._bench, self._notes.path),
+        )
+        self._open.callback(_stop, pool)
+        with isolation.uninterrupted():
+            if not pool.active:
+                raise RuntimeError("the workers do not start")
+        return pool
 
     def _launch(self, slice_: Slice) -> _Ticket:
         slot = self._count % SLOTS
         self._count += 1
         self._notes.write(slot, 0)
         allowance = self._bench.limits.timeout * len(slice_.members) + GRACE
-        future = self._pool.schedule(_work_at_desk, args=[slice_, slot], timeout=allowance)
+        future = self._pool.schedule(_work, args=[slice_, slot], timeout=allowance)
         return _Ticket(slice_, slot, future)
 
     def _land(self, ticket: _Ticket) -> Done:
@@ -138,7 +138,7 @@ class ProcessEngine:
             reason, detail = isolation.cause(death, self._bench.limits.timeout)
         else:
             return outcomes
-        unchanged(slice_)
+        _unchanged(slice_)
         if len(slice_.members) <= 1:
             return self._condemned(slice_, reason, detail)
         guilty = min(self._notes.read(ticket.slot), len(slice_.members) - 1)
@@ -154,7 +154,22 @@ class ProcessEngine:
             for member in slice_.members
         ]
         if self._bench.quarantine:
-            future = self._pool.schedule(set_aside, args=[slice_, outcomes, self._bench], timeout=GRACE)
+            future = self._pool.schedule(_set_aside, args=[slice_, outcomes], timeout=GRACE)
             with contextlib.suppress(TimeoutError, ProcessExpired, ArchiveError):
                 future.result()
         return outcomes
+
+
+def _stop(pool: ProcessPool) -> None:
+    pool.stop()  # type: ignore[no-untyped-call]
+    pool.join()
+
+
+def _unchanged(slice_: Slice) -> None:
+    """Raise `ArchiveError` if the archive of a slice is not there any more as it was at preflight."""
+    try:
+        size = os.stat(slice_.path).st_size
+    except OSError as error:
+        raise ArchiveError("vanished", str(error)) from error
+    if size != slice_.size:
+        raise ArchiveError("vanished", f"it had {counted(slice_.size, 'byte')} and now has {size:,}")

@@ -30,6 +30,9 @@ class SerialEngine:
     ) -> None:
         pass
 
+    def prepare(self) -> None:
+        """Do nothing: there is nobody to start."""
+
     def run(self, slices: Iterable[Slice]) -> Iterator[Done]:
         """Yield every slice's outcomes in order."""
         for slice_ in slices:

@@ -1,0 +1,44 @@
+"""What a worker process keeps between slices, and does with each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import isolation
+from pipeline.archives import MemberReader
+from pipeline.notes import Notes
+from pipeline.quarantine import Quarantine
+from pipeline.records import Outcome, Slice
+from pipeline.store import Store
+from pipeline.work import work
+from pipeline.workbench import Workbench
+
+
+class Desk:
+    """One worker's place: what it was told, its notes, its store."""
+
+    def __init__(self, bench: Workbench, notes: Path) -> None:
+        self._bench = bench
+        self._notes = Notes(notes)
+        self._store = Store(bench.extracted, bench.static)
+
+    def work(self, slice_: Slice, slot: int) -> list[Outcome]:
+        """Work a slice, noting in `slot` what is touched; the kernel ends this process when a member takes too long."""
+
+        def mark(position: int) -> None:
+            self._notes.write(slot, position)
+            isolation.allow(self._bench.limits.timeout)
+
+        try:
+            return work(slice_, self._bench, self._store, mark)
+        finally:
+            isolation.allow(0)
+
+    def set_aside(self, slice_: Slice, outcomes: Sequence[Outcome]) -> None:
+        """Keep members in quarantine that a worker died of; they are unpacked, and no decoder touches them."""
+        if self._bench.quarantine:
+            quarantine = Quarantine(self._bench.quarantine)
+            with MemberReader(Path(slice_.path), slice_.size) as reader:
+                for member, outcome in zip(slice_.members, outcomes, strict=True):
+                    quarantine.settle(slice_, member, outcome, (reader, self._bench.limits))
