@@ -22,7 +22,7 @@ class Kind(NamedTuple):
 
 KINDS: Final = MappingProxyType(
     {
-        "jpeg": Kind("jpg", "image/jpeg", ("JPEG", "MPO")),
+        "jpeg": Kind("jpg", "image/jpeg", ("JPEG",)),
         "png": Kind("png", "image/png", ("PNG",)),
         "webp": Kind("webp", "image/webp", ("WEBP",)),
         "gif": Kind("gif", "image/gif", ("GIF",)),

@@ -86,6 +86,14 @@ def test_what_is_not_taken(data: bytes, expected: str) -> None:
     assert reason(data) == expected
 
 
+def test_a_broken_header_is_told_in_words() -> None:
+    """What is said of a JPEG that cannot be opened is a sentence, not a decoder's inner word."""
+    data = encoded(picture(2, (32, 32)), "JPEG")
+    place = data.index(b"\xff\xc0")
+    with pytest.raises(ImageError, match="its header is broken"):
+        inspect(data[:place] + b"\xff\xc0\x00\x02" + data[place + 4 :], Limits())
+
+
 def test_size_is_checked_before_pixels() -> None:
     """A header that claims gigapixels is refused by the header."""
     big = encoded(Pillow.new("1", (3000, 2000)), "PNG")
