@@ -35,21 +35,28 @@ def read(image: Pillow.Image) -> tuple[Camera, str]:
         raise
     except Exception as error:  # noqa: BLE001 - a decoder of hostile bytes raises anything
         return Camera(), f"exif: {str(error)[:100] or type(error).__name__}"
-    if not isinstance(orientation, int) or not 1 <= orientation <= 8:
-        orientation = None
+    orientation = sensible(orientation)
     try:
-        return Camera(orientation, *_captured(exif, exif.get_ifd(EXIF_IFD))), ""
+        return Camera(orientation, *captured(exif, exif.get_ifd(EXIF_IFD))), ""
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - as above
         return Camera(orientation), f"exif: {str(error)[:100] or type(error).__name__}"
 
 
-def _captured(exif: Pillow.Exif, details: Mapping[int, object]) -> tuple[datetime | None, str | None]:
+def sensible(orientation: object) -> int | None:
+    """Give an orientation that is one, 1 to 8."""
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else None
+
+
+def captured(
+    values: Mapping[int, object], details: Mapping[int, object]
+) -> tuple[datetime | None, str | None]:
+    """Give the first time of capture that makes sense, and its offset, from the tags of both directories."""
     for when, offset in (
         (details.get(ORIGINAL), details.get(OFFSET_ORIGINAL)),
         (details.get(DIGITIZED), details.get(OFFSET_DIGITIZED)),
-        (exif.get(DATE_TIME), details.get(OFFSET)),
+        (values.get(DATE_TIME), details.get(OFFSET)),
     ):
         if (time := _time(when)) is not None:
             return time, _offset(offset)

@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from PIL import PngImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import ImageError
-from pipeline.images import exif, frames, jpeg, plain, png, tiff
+from pipeline.images import exif, frames, jpeg, plain, png, tags, tiff
 from pipeline.images.dhash import dhash
 from pipeline.images.kinds import HEAD, KINDS, foreign, is_camera_raw, sniff
 from pipeline.images.source import FileMap, Source
@@ -84,8 +84,8 @@ def opened(path: Path) -> Iterator[Pillow.Image]:
 def _inspect(source: Source, check: str) -> Image:
     type_ = _type(bytes(source.view[:HEAD]))
     _prepare()
-    if type_ == "jpeg" and (header := plain.read(source.view)):
-        return _examine_plain(source, header, check)
+    if type_ == "jpeg" and (header := plain.read(source.view)) and (camera := _camera(header)):
+        return _examine_plain(source, header, camera, check)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -152,9 +152,15 @@ def _examine(source: Source, type_: str, check: str, caught: Sequence[warnings.W
     )  # fmt: skip
 
 
-def _examine_plain(source: Source, header: plain.Header, check: str) -> Image:
-    """Examine a JPEG with nothing but a picture in it."""
-    width, height, components, one_scan = header
+def _camera(header: plain.Header) -> exif.Camera | None:
+    if header.exif:
+        return tags.read(header.exif, xmp=header.xmp)
+    return None if header.xmp else exif.Camera()
+
+
+def _examine_plain(source: Source, header: plain.Header, camera: exif.Camera, check: str) -> Image:
+    """Examine a JPEG with nothing unusual in it."""
+    width, height, components, one_scan, *_ = header
     _refuse_size(width, height, source.limits)
     seen = Seen(1, None)
     if check == "decode":
@@ -173,7 +179,7 @@ def _examine_plain(source: Source, header: plain.Header, check: str) -> Image:
         seen = Seen(1, dhash(small), (remark,) if remark else ())
     return Image(
         b"", b"", "jpeg", width, height, len(source.view), plain.MODES[components], 1,
-        None, None, None, seen.dhash, seen.remarks,
+        *camera, seen.dhash, seen.remarks,
     )  # fmt: skip
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import random
-from datetime import datetime
 
 import pytest
 from PIL import Image as Pillow
@@ -66,11 +64,25 @@ def test_damaged_headers(way: dict[str, object], monkeypatch: pytest.MonkeyPatch
             assert short == long, (check, bytes(hurt[:headers]).hex())
 
 
-def test_pictures_with_exif_go_the_long_way() -> None:
-    """What the camera wrote is read."""
+@pytest.mark.parametrize("behind", [b"", b"8BIM", b"8BIM\4\4"], ids=["whole", "cut", "numbered"])
+def test_what_editors_add(behind: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photoshop's resources and XMP stand beside EXIF; both ways tell the same, also where a resource is cut."""
     exif = Pillow.Exif()
-    exif[0x0132] = "2026:05:17 09:30:00"
-    out = io.BytesIO()
-    picture(5, (32, 32)).save(out, "JPEG", exif=exif)
-    assert plain.read(memoryview(out.getvalue())) is None
-    assert inspect(out.getvalue(), Limits()).captured_at == datetime(2026, 5, 17, 9, 30)
+    exif[0x0112] = 6
+    xmp = b'http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation="3"/>'
+    data = encoded(picture(6, (32, 32)), "JPEG", exif=exif)
+    for segments, short in (
+        ([(0xE1, xmp)], True),
+        ([(0xED, b"Photoshop 3.0\0" + behind)], behind != b"8BIM\4\4"),
+        ([(0xE1, b"something else")], False),
+    ):
+        more = b"".join(
+            bytes((0xFF, marker)) + (len(body) + 2).to_bytes(2, "big") + body for marker, body in segments
+        )
+        edited = data[:2] + more + data[2:]
+        assert (plain.read(memoryview(edited)) is not None) == short
+        told_short, told_long = both(edited, "decode", monkeypatch)
+        assert told_short == told_long
+    lone = encoded(picture(6, (32, 32)), "JPEG")
+    lone = lone[:2] + b"\xff\xe1" + (len(xmp) + 2).to_bytes(2, "big") + xmp + lone[2:]
+    assert inspect(lone, Limits()).orientation == 3
