@@ -171,12 +171,12 @@ def _examine_plain(source: Source, header: plain.Header, camera: exif.Camera, ch
                 return image
 
         try:
-            small, remark = jpeg.check(source.view, components, fallback, one_scan=one_scan)
+            value, remark = jpeg.check(source.view, components, fallback, one_scan=one_scan)
         except ImageError:
             raise
         except Exception as error:
             raise _blamed(error) from error
-        seen = Seen(1, dhash(small), (remark,) if remark else ())
+        seen = Seen(1, value, (remark,) if remark else ())
     return Image(
         b"", b"", "jpeg", width, height, len(source.view), plain.MODES[components], 1,
         *camera, seen.dhash, seen.remarks,
@@ -206,8 +206,8 @@ def _check_jpeg(source: Source, image: Pillow.Image) -> Seen:
         image.load()
         return image
 
-    small, remark = jpeg.check(source.view, len(image.getbands()), fallback)
-    return Seen(1, dhash(small), (remark,) if remark else ())
+    value, remark = jpeg.check(source.view, len(image.getbands()), fallback)
+    return Seen(1, value, (remark,) if remark else ())
 
 
 def _check_tiff(source: Source, image: Pillow.Image) -> Seen:

@@ -15,6 +15,7 @@ import simplejpeg
 from PIL import Image as Pillow
 
 from pipeline.errors import ImageError
+from pipeline.images.dhash import dhash, dhash_of_grey
 from pipeline.images.markers import essential, unfinished
 
 if TYPE_CHECKING:
@@ -34,34 +35,34 @@ _UNSUPPORTED = re.compile(
 
 def check(
     data: memoryview, components: int, fallback: Callable[[], Pillow.Image], *, one_scan: bool = False
-) -> tuple[Pillow.Image, str]:
-    """Decode a JPEG at 1/8 scale; give the small picture and a remark, empty when there is none.
+) -> tuple[int | None, str]:
+    """Decode a JPEG at 1/8 scale; give its difference hash and a remark, empty when there is none.
 
     Raises `ImageError`. `fallback` decodes what libjpeg-turbo's simple interface does not take. With `one_scan`
     it is known that no scan can be missing.
     """
     colorspace = "CMYK" if components == 4 else "GRAY"
-    small, remark = _decode_leniently(data, colorspace)
+    decoded, value, remark = _decode_leniently(data, colorspace)
     if not one_scan and (lacking := unfinished(data)):
         raise ImageError("truncated", lacking)
-    return small or fallback(), remark
+    return value if decoded else dhash(fallback()), remark
 
 
-def _decode_leniently(data: memoryview, colorspace: str) -> tuple[Pillow.Image | None, str]:
-    """Decode; where the warning may be harmless, decode what matters alone. None for what is not supported."""
+def _decode_leniently(data: memoryview, colorspace: str) -> tuple[bool, int | None, str]:
+    """Decode; where the warning may be harmless, decode what matters alone. False for what is not supported."""
     rest, remark, message = data, "", ""
     for attempt in range(TRIES):
         try:
-            return _decode(rest, colorspace, strict=True), remark
+            return True, _decode(rest, colorspace, strict=True), remark
         except ValueError as error:
             message = str(error)
         if _UNSUPPORTED.search(message):
-            return None, remark
+            return False, None, remark
         stray = _STRAY.search(message)
         if not attempt:
             first, rest = message, memoryview(essential(data))
         elif stray and stray.group(2) == "d9":
-            return _decode(rest, colorspace, strict=False), f"jpeg: {first}"
+            return True, _decode(rest, colorspace, strict=False), f"jpeg: {first}"
         elif stray:
             rest = _without(rest, int(stray.group(1)), int(stray.group(2), 16), message)
         else:
@@ -70,13 +71,14 @@ def _decode_leniently(data: memoryview, colorspace: str) -> tuple[Pillow.Image |
     raise ImageError("truncated" if _CUT.search(message) else "corrupt", message)
 
 
-def _decode(data: memoryview, colorspace: str, *, strict: bool) -> Pillow.Image:
+def _decode(data: memoryview, colorspace: str, *, strict: bool) -> int | None:
     pixels = simplejpeg.decode_jpeg(
         data, colorspace=colorspace, min_height=1, min_width=1, min_factor=SCALE, strict=strict
     )
+    if colorspace == "GRAY":
+        return dhash_of_grey(pixels)
     height, width, _ = pixels.shape
-    mode = "CMYK" if colorspace == "CMYK" else "L"
-    return Pillow.frombuffer(mode, (width, height), pixels, "raw", mode, 0, 1)
+    return dhash(Pillow.frombuffer("CMYK", (width, height), pixels, "raw", "CMYK", 0, 1))
 
 
 def _without(data: memoryview, count: int, marker: int, message: str) -> memoryview:
