@@ -12,8 +12,10 @@ import threading
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
+from typing import TYPE_CHECKING
 
-from pebble import ProcessExpired
+if TYPE_CHECKING:
+    from pebble import ProcessExpired
 
 from pipeline.locks import MortalLock
 

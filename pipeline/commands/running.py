@@ -20,6 +20,7 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.brake import Brake
+    from pipeline.engines.interface import Engine
     from pipeline.inbox import Delivery
     from pipeline.journal import Journal
     from pipeline.progress import Display
@@ -74,31 +75,23 @@ def find(settings: Settings, paths: Sequence[Path]) -> list[Delivery]:
 
 def run(order: Order) -> Report:
     """Take in the deliveries, print the account and give it."""
+    engine = _engine(order)
+    from pipeline import news  # noqa: PLC0415 - what takes a while has begun; the rest is imported meanwhile
     from pipeline.aftercare import Aftercare  # noqa: PLC0415
     from pipeline.commands.closing import close  # noqa: PLC0415
-    from pipeline.engines import make_engine  # noqa: PLC0415
     from pipeline.ingest import Ingest  # noqa: PLC0415
     from pipeline.report import Report  # noqa: PLC0415
     from pipeline.sinks import open_sink  # noqa: PLC0415
     from pipeline.store import Store  # noqa: PLC0415
-    from pipeline.workbench import Workbench  # noqa: PLC0415
 
     settings = order.settings
     report = Report(Run(order.command, settings.sink), order.wishes.strict, order.named)
-    bench = Workbench(
-        settings.extracted,
-        settings.shelf,
-        settings.limits,
-        settings.check,
-        quarantine=settings.quarantine,
-    )
     store = Store(settings.extracted, settings.shelf, settings.quarantine)
     brake, aftercare = _brake(order, report, store), Aftercare(settings, order.deliveries)
-    engine = make_engine(settings.engine, bench, settings.workers)
     with (
         _told(order.wishes, report),
-        open_sink(settings) as sink,
         engine,
+        open_sink(settings) as sink,
         _noted(sink, report),
         _teller(order, report, sink) as teller,
     ):
@@ -112,8 +105,29 @@ def run(order: Order) -> Report:
             with _warning(teller):
                 write()
     store.sweep()
+    news.seen(settings.data)
     close(report)
     return report
+
+
+def _engine(order: Order) -> Engine:
+    """Make the engine; have it begin to start when there seems to be something for it to do."""
+    from pipeline.engines import make_engine  # noqa: PLC0415
+    from pipeline.news import likely  # noqa: PLC0415
+    from pipeline.workbench import Workbench  # noqa: PLC0415
+
+    settings = order.settings
+    bench = Workbench(
+        settings.extracted,
+        settings.shelf,
+        settings.limits,
+        settings.check,
+        quarantine=settings.quarantine,
+    )
+    engine = make_engine(settings.engine, bench, settings.workers)
+    if likely(settings.data, order.deliveries):
+        engine.prepare()
+    return engine
 
 
 def _brake(order: Order, report: Report, store: Store) -> Brake:

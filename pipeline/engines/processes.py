@@ -15,8 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from pebble import ProcessExpired, ProcessPool
-
 from pipeline import isolation
 from pipeline.engines.interface import Done
 from pipeline.errors import ArchiveError
@@ -26,13 +24,15 @@ from pipeline.words import counted
 from pipeline.workbench import Workbench
 
 if TYPE_CHECKING:
-    from pebble import ProcessFuture
+    from pebble import ProcessFuture, ProcessPool
 
     from pipeline.engines.desk import Desk
 
 WINDOW = 16
 """Slices in flight for each worker: enough to keep them busy while a batch is written."""
 GRACE = 30.0
+PULSE = 0.02
+"""Seconds between the pool's looks at its workers: how long a dead one is missed, and the end of a pool takes."""
 
 
 _desk: Desk | None = None
@@ -103,6 +103,10 @@ class ProcessEngine:
         self._pool.stop()  # type: ignore[no-untyped-call]
 
     def _started(self) -> ProcessPool:
+        # Its import takes as long as the fork server's start, which has begun.
+        from pebble import CONSTS, ProcessPool  # noqa: PLC0415
+
+        CONSTS.sleep_unit = PULSE
         pool = ProcessPool(
             max_workers=self._workers,
             context=self._context,
@@ -131,6 +135,8 @@ class ProcessEngine:
 
     def _outcomes(self, ticket: _Ticket) -> list[Outcome]:
         """Wait for a slice; one that died is split around the member it died of."""
+        from pebble import ProcessExpired  # noqa: PLC0415 - as above
+
         slice_ = ticket.slice
         try:
             outcomes: list[Outcome] = ticket.future.result()
@@ -153,6 +159,8 @@ class ProcessEngine:
             Outcome(member.index, member.name, None, Verdict.REJECTED, reason, detail)
             for member in slice_.members
         ]
+        from pebble import ProcessExpired  # noqa: PLC0415 - as above
+
         if self._bench.quarantine:
             future = self._pool.schedule(_set_aside, args=[slice_, outcomes], timeout=GRACE)
             with contextlib.suppress(TimeoutError, ProcessExpired, ArchiveError):
