@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Self, cast
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired
 
 from app.desk import Answer, Desk, Job, Sketch, Upload, sit_down, work
 from app.gate import Gate
@@ -22,6 +22,7 @@ from app.problems import busy
 from pipeline import isolation
 from pipeline.errors import ImageError
 from pipeline.notes import SLOTS, Notes
+from pipeline.pool import Pool
 from pipeline.records import Image
 
 log = logging.getLogger("app")
@@ -49,7 +50,7 @@ class Inspectors:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop(self._pool)
+        self._pool.end()
         self._open.close()
 
     @property
@@ -133,25 +134,16 @@ class Inspectors:
         finally:
             self._slots.append(slot)
 
-    def _started(self) -> ProcessPool:
-        pool = ProcessPool(
-            max_workers=self._workers,
-            context=isolation.fork_server("app.desk"),
-            initializer=sit_down,
-            initargs=(self._desk, self._notes.path),
-        )
+    def _started(self) -> Pool:
+        context = isolation.fork_server("app.desk")
+        pool = Pool(self._workers, context, sit_down, (self._desk, self._notes.path))
         pool.schedule(work, args=[[], 0]).result()
         return pool
 
-    async def _replace(self, broken: ProcessPool) -> None:
+    async def _replace(self, broken: Pool) -> None:
         """Put a new pool in the place of one that gave up: it does when an idle worker is killed from outside."""
         async with self._replacing:
             if self._pool is broken:
                 log.error("the inspection workers are started anew")
                 self._pool = await asyncio.to_thread(self._started)
-                await asyncio.to_thread(self._stop, broken)
-
-    @staticmethod
-    def _stop(pool: ProcessPool) -> None:
-        pool.stop()  # type: ignore[no-untyped-call]
-        pool.join()
+                await asyncio.to_thread(broken.end)

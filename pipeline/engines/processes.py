@@ -24,15 +24,14 @@ from pipeline.words import counted
 from pipeline.workbench import Workbench
 
 if TYPE_CHECKING:
-    from pebble import ProcessFuture, ProcessPool
+    from pebble import ProcessFuture
 
     from pipeline.engines.desk import Desk
+    from pipeline.pool import Pool
 
 WINDOW = 16
 """Slices in flight for each worker: enough to keep them busy while a batch is written."""
 GRACE = 30.0
-PULSE = 0.02
-"""Seconds between the pool's looks at its workers: how long a dead one is missed, and the end of a pool takes."""
 
 
 _desk: Desk | None = None
@@ -102,18 +101,12 @@ class ProcessEngine:
         # Workers end while the last batch is written; the context waits for them.
         self._pool.stop()  # type: ignore[no-untyped-call]
 
-    def _started(self) -> ProcessPool:
+    def _started(self) -> Pool:
         # Its import takes as long as the fork server's start, which has begun.
-        from pebble import CONSTS, ProcessPool  # noqa: PLC0415
+        from pipeline.pool import Pool  # noqa: PLC0415
 
-        CONSTS.sleep_unit = PULSE
-        pool = ProcessPool(
-            max_workers=self._workers,
-            context=self._context,
-            initializer=_sit_down,
-            initargs=(self._bench, self._notes.path),
-        )
-        self._open.callback(_stop, pool)
+        pool = Pool(self._workers, self._context, _sit_down, (self._bench, self._notes.path))
+        self._open.callback(pool.end)
         with isolation.uninterrupted():
             if not pool.active:
                 raise RuntimeError("the workers do not start")
@@ -166,11 +159,6 @@ class ProcessEngine:
             with contextlib.suppress(TimeoutError, ProcessExpired, ArchiveError):
                 future.result()
         return outcomes
-
-
-def _stop(pool: ProcessPool) -> None:
-    pool.stop()  # type: ignore[no-untyped-call]
-    pool.join()
 
 
 def _unchanged(slice_: Slice) -> None:

@@ -1,0 +1,56 @@
+"""The pool of worker processes: pebble's, which hears of a death only after what the dead said.
+
+A worker says which task it took before it begins. Pebble reads that in one thread and looks for the dead in another: a
+worker that dies at once is found dead before it is known what it was at, and its task stays unanswered for as long as
+it is allowed to take.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import ForkServerContext
+
+from pebble import CONSTS, ProcessPool
+from pebble.pool.process import PoolManager
+
+PULSE = 0.02
+"""Seconds between the pool's looks at its workers: how long a dead one is missed, and the end of a pool takes."""
+HEARING = 2.0
+"""Seconds that a dead worker's last words may take to be read on a busy machine."""
+
+
+class Manager(PoolManager):
+    """Waits for the words of the dead before it gives up on knowing what they were at."""
+
+    def handle_worker_expiration(self, expiration: tuple[int, int]) -> None:
+        """Fail the task of a worker that died."""
+        deadline = time.monotonic() + HEARING
+        while time.monotonic() < deadline:
+            try:
+                self.find_expired_task(expiration[0])
+                break
+            except (LookupError, BrokenProcessPool):
+                time.sleep(PULSE / 4)
+        super().handle_worker_expiration(expiration)
+
+
+class Pool(ProcessPool):
+    """Runs tasks in worker processes that may die or be killed; each costs its own task only."""
+
+    def __init__(
+        self,
+        workers: int,
+        context: ForkServerContext,
+        initializer: Callable[..., None],
+        initargs: Iterable[object],
+    ) -> None:
+        super().__init__(workers, context=context, initializer=initializer, initargs=initargs)
+        CONSTS.sleep_unit = PULSE
+        self._pool_manager = Manager(self._context, context)
+
+    def end(self) -> None:
+        """Stop all work, and wait until the workers are gone."""
+        self.stop()  # type: ignore[no-untyped-call]
+        self.join()
