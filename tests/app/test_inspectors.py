@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import io
-import os
 import shutil
 import signal
 import sys
@@ -151,12 +150,12 @@ def test_a_crash_costs_one_file(shop: Shop, inspectors: Inspectors) -> None:
 
 
 def workers() -> list[psutil.Process]:
-    """Give the workers of this process: children of its fork server."""
+    """Give the workers of this process: children of its own fork server, not of the servers that other tests use."""
     found = []
-    for child in psutil.Process().children(recursive=True):
+    for child in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if child.ppid() not in {0, os.getpid()}:
-                found.append(child)
+            if "multiprocessing.forkserver" in " ".join(child.cmdline()):
+                found += child.children()
     return found
 
 
@@ -175,7 +174,7 @@ def test_dead_idle_workers_are_replaced(shop: Shop, inspectors: Inspectors) -> N
     for worker in idle:
         with contextlib.suppress(psutil.NoSuchProcess):
             worker.kill()
-    psutil.wait_procs(idle, timeout=180)
+    assert psutil.wait_procs(idle, timeout=180)[1] == []
     (answer,) = asyncio.run(inspectors.take([shop.upload(picture(1))]))
     assert isinstance(answer, Image)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -137,8 +138,15 @@ if __name__ == "__main__":
 
 
 def workers() -> list[int]:
-    """Give the process ids of this process's fork server's children, grandchildren of this one."""
-    return [pid for child in children(os.getpid()) for pid in children(child)]
+    """Give the process ids of this process's fork server's children; other tests' servers are left out."""
+    return [pid for child in children(os.getpid()) if is_fork_server(child) for pid in children(child)]
+
+
+def is_fork_server(pid: int) -> bool:
+    """Tell a fork server by its command line."""
+    with contextlib.suppress(OSError):
+        return b"multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def children(pid: int) -> list[int]:
