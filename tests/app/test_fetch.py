@@ -218,6 +218,7 @@ def test_endless_headers_end(target: Path) -> None:
     assert status in {502, 504}
 
 
+@pytest.mark.slow
 def test_redirects_share_one_deadline(target: Path) -> None:
     """A chain of slow redirects does not get the time anew for each hop."""
 

@@ -164,6 +164,7 @@ def test_routes_for_programs_answer_documents(reading: Api) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
 
 
+@pytest.mark.slow
 def test_a_page_behind_a_token(apis: Apis) -> None:
     """A private server asks a browser for the token, and says so on a page when it is not given."""
     api = apis.start(IMAGE_API_PRIVATE="1", IMAGE_API_TOKEN="a secret")

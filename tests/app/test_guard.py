@@ -212,6 +212,7 @@ def test_a_token_may_have_any_characters() -> None:
     assert answer(asked(authorization="Bearer gehèim".encode("latin-1")), settings) == 401
 
 
+@pytest.mark.slow
 def test_private_without_a_token(apis: Apis) -> None:
     """Only this machine reads, health apart, and the log says so at the start."""
     api = apis.start(IMAGE_API_PRIVATE="1")

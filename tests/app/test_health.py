@@ -65,6 +65,7 @@ def test_a_server_whose_catalog_or_store_changed_is_not_ready(apis: Apis) -> Non
     assert failing(api) == {"schema", "store"}
 
 
+@pytest.mark.slow
 def test_requests_are_counted_by_their_route(apis: Apis) -> None:
     """Figures are by template, whatever is asked for, and the catalog is counted."""
     api = apis.start()

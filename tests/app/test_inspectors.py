@@ -167,6 +167,7 @@ def has_open(process: psutil.Process, path: Path) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_dead_idle_workers_are_replaced(shop: Shop, inspectors: Inspectors) -> None:
     """Workers that are killed while they have nothing to do are started anew."""
     idle = workers()

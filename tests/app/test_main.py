@@ -58,6 +58,7 @@ def test_a_start_that_fails_says_why(
     assert "secret" not in ran.stderr
 
 
+@pytest.mark.slow
 def test_connections_that_break_are_replaced(api: Api) -> None:
     """When Postgres ends every connection, the next request is answered all the same."""
     assert api.client.get("/images").status_code == 200

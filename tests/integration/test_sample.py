@@ -111,6 +111,7 @@ def test_strict_makes_rejections_an_error(sampled: Workspace) -> None:
     assert sampled.ingest("--strict").code == 1
 
 
+@pytest.mark.slow
 def test_status_and_rejects(sampled: Workspace) -> None:
     """What was not taken is listed as a table, as CSV and as JSON."""
     sampled.ingest()

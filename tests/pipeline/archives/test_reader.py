@@ -99,6 +99,7 @@ def test_bytes_behind_a_stream_are_nobodys(file: Path) -> None:
         assert outcomes(file, streamed=streamed) == {"a": b"hello"}
 
 
+@pytest.mark.slow
 def test_a_bomb_stops_where_it_was_declared_to(file: Path) -> None:
     """No more is produced than was declared, whatever the stream holds."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
