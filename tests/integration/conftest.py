@@ -13,6 +13,7 @@ import pytest
 
 from bench.crash import make_archives
 from tests.app.conftest import Apis
+from tests.integration.delivery import Delivery
 from tests.integration.surroundings import SmallDisk
 from tests.workspace import Workspace
 
@@ -52,3 +53,9 @@ def loaded(workspace: Workspace) -> Workspace:
     """Give a workspace with archives of small files, which take much more room than they declare."""
     make_archives(workspace.input, archives=3, members=150)
     return workspace
+
+
+@pytest.fixture
+def delivery(workspace: Workspace, apis: Apis) -> Delivery:
+    """Give an empty workspace."""
+    return Delivery(workspace, apis)
