@@ -8,8 +8,11 @@ from pipeline.archives import ZipArchive
 from pipeline.batches import batched
 from pipeline.records import Entry, Member, Recorded, Slice, Verdict
 
-SLICE_MEMBERS = 64
-SLICE_BYTES = 16 << 20
+SHARES = 32
+"""Slices that an archive with enough members makes at least, so that no worker is idle while another has many left."""
+FEWEST, MOST = 16, 256
+"""Members of a slice: what a slice costs by itself is to be little beside them."""
+SLICE_BYTES = 4 << 20
 
 
 def slices(entry: Entry, zip_: ZipArchive, recorded: Iterable[Recorded]) -> Iterator[Slice]:
@@ -29,7 +32,8 @@ def slices(entry: Entry, zip_: ZipArchive, recorded: Iterable[Recorded]) -> Iter
         digest=archive.digest,
     )
     waiting = empty
-    runs = batched(_pending(zip_, recorded), SLICE_MEMBERS, SLICE_BYTES, _cost)
+    most = min(MOST, max(FEWEST, archive.members // SHARES))
+    runs = batched(_pending(zip_, recorded), most, SLICE_BYTES, _cost)
     for run in runs:
         if waiting.members:
             yield waiting

@@ -18,7 +18,7 @@ from bench.photographs import numbered, thumbnail
 from pipeline.archives import ZipArchive
 from pipeline.records import Archive, Entry, FileIdentity, State
 from pipeline.settings import Limits
-from pipeline.slices import SLICE_MEMBERS, slices
+from pipeline.slices import FEWEST, slices
 from tests.workspace import ROOT, Workspace
 
 COUNTING = """
@@ -89,13 +89,13 @@ def test_calls_for_each_image(tmp_path: Path) -> None:
 
 def test_bytes_between_processes(tmp_path: Path) -> None:
     """A member crosses to a worker in less than 200 bytes, its name included."""
-    path = thumbnails(tmp_path / "a.zip", SLICE_MEMBERS)
+    path = thumbnails(tmp_path / "a.zip", FEWEST)
     with ZipArchive(path, Limits()) as zip_:
         file = FileIdentity("a.zip", path.stat().st_size, 0, 0)
         archive = Archive(path, file, zip_.digest, "a-0", zip_.count)
         entry = Entry(1, archive, State.NEW, "a-0")
         (one,) = slices(entry, zip_, iter(()))
-    assert len(pickle.dumps(one)) < 200 * SLICE_MEMBERS
+    assert len(pickle.dumps(one)) < 200 * FEWEST
 
 
 def committed(url: str) -> int:

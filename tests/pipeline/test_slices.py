@@ -9,7 +9,7 @@ import pytest
 from pipeline.archives import ZipArchive
 from pipeline.records import Archive, Entry, FileIdentity, Recorded, Slice, State, Verdict
 from pipeline.settings import Limits
-from pipeline.slices import SLICE_MEMBERS, slices
+from pipeline.slices import FEWEST, MOST, SHARES, slices
 from tests.zips import File, zipped
 
 
@@ -33,11 +33,19 @@ def test_all_members_in_order(path: Path) -> None:
     """Every member is in one slice; the last slice is marked."""
     made = cut(path, [])
     assert [member.index for one in made for member in one.members] == list(range(150))
-    assert max(len(one.members) for one in made) == SLICE_MEMBERS
+    assert max(len(one.members) for one in made) == FEWEST
     assert [one.last for one in made] == [False] * (len(made) - 1) + [True]
     assert {(one.archive_id, one.path, one.size, one.folder) for one in made} == {
         (7, str(path), path.stat().st_size, "folder")
     }
+
+
+@pytest.mark.parametrize(("members", "largest"), [(5, 5), (FEWEST * SHARES * 2, FEWEST * 2), (9000, MOST)])
+def test_slices_grow_with_the_archive(tmp_path: Path, members: int, largest: int) -> None:
+    """Few members are shared out among workers; many go in slices that cost little by themselves."""
+    path = tmp_path / "b.zip"
+    path.write_bytes(zipped([File(b"%d.png" % number) for number in range(members)]))
+    assert max(len(one.members) for one in cut(path, [])) == largest
 
 
 def test_what_is_recorded(path: Path) -> None:
