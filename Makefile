@@ -22,7 +22,7 @@ $(VENV)/.run: requirements.lock setup.cfg pyproject.toml
 	@test -x $(BIN)/python || { echo "Making $(VENV) with $(PYTHON) …" && $(PYTHON) -m venv $(VENV); }
 	@echo "Installing what requirements.lock names …"
 	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
