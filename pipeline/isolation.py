@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,8 @@ def fork_server(*preload: str) -> ForkServerContext:
 
 def start_fork_server() -> None:
     """Start the fork server that contexts share, deaf to Ctrl-C, without waiting for its modules."""
+    # The tracker lets Ctrl-C through again when it has started; the fork server would start it.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()

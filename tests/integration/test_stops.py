@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench.sample import encoded, picture
@@ -77,3 +84,35 @@ def test_a_stop_does_not_trust_what_was_not_looked_at(workspace: Workspace) -> N
     assert workspace.query("SELECT count(*) FROM archive WHERE state = 'done'") == [(0,)]
     assert workspace.ingest().verdict("sample.zip") == ("done", "")
     assert victim.read_bytes() != b"torn"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up as Linux has them")
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.08])
+def test_ctrl_c_while_the_workers_start(undisturbed: Workspace, delay: float) -> None:
+    """Ctrl-C reaches every process of a terminal; those that are just starting do not complain of it."""
+    with subprocess.Popen(
+        undisturbed.command("ingest"),
+        cwd=undisturbed.root,
+        env=undisturbed.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        main = psutil.Process(process.pid)
+        while not any("forkserver" in word for child in main.children() for word in words(child)):
+            assert process.poll() is None
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGINT)
+        told = process.stderr.read()
+    assert process.returncode == 1
+    assert "Traceback" not in told
+    assert "Nothing is lost" in told
+
+
+def words(process: psutil.Process) -> list[str]:
+    """Give the command line of a process that may be gone."""
+    with contextlib.suppress(psutil.Error):
+        return list(process.cmdline())
+    return []
