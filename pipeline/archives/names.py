@@ -17,7 +17,9 @@ DEPTH = 24
 DOS_MADE = frozenset({0, 6, 10, 11, 14})
 """Systems whose archivers may write backslashes between folders (APPNOTE 4.4.2.2): DOS, OS/2, NTFS, VFAT."""
 
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .()+,=@-]{0,120}[A-Za-z0-9_)]|[A-Za-z0-9_]")
+_COMPONENT = r"(?:[A-Za-z0-9_][A-Za-z0-9_ .()+,=@-]{0,120}[A-Za-z0-9_)]|[A-Za-z0-9_])"
+_PLAIN = re.compile(_COMPONENT)
+_PLAIN_PATH = re.compile(f"(?:{_COMPONENT}/)*{_COMPONENT}")
 _FORBIDDEN = re.compile(r'[<>:"|?*\\/]')
 _NUMBERED = re.compile(r"~[0-9]+$")
 _DRIVE = re.compile(r"[A-Za-z]:(?:[/\\]|(?:.*[/\\])?\.\.(?:[/\\]|$))", re.DOTALL)
@@ -29,6 +31,13 @@ _RESERVED: Final = frozenset(
 _LITTER: Final = frozenset(
     {".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db", "ehthumbs_vista.db", ".picasa.ini", "picasa.ini"}
     | {".localized", ".spotlight-v100", ".trashes", ".fseventsd", "icon\r"}
+)
+
+
+_SPECIAL = re.compile(
+    r"__macosx/|(?:.*/)?(?:(?:con|prn|aux|nul|com\d|lpt\d)(?:[./]|$)"
+    r"|(?:thumbs\.db|desktop\.ini|ehthumbs\.db|ehthumbs_vista\.db|picasa\.ini)$)",
+    re.IGNORECASE,
 )
 
 
@@ -75,6 +84,11 @@ def _unicode_path(raw: bytes, extra: bytes) -> bytes | None:
 def readable(raw: bytes) -> str:
     """Give a name that cannot be decoded, its odd bytes escaped, fit for a database and a terminal."""
     return raw.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+
+
+def is_simple(name: str) -> bool:
+    """Tell names, most of them, that are their own safe path: no litter, nothing to change, nothing to refuse."""
+    return len(name) * 4 <= PATH_BYTES and bool(_PLAIN_PATH.fullmatch(name)) and not _SPECIAL.match(name)
 
 
 def parts(name: str, system: int) -> list[str]:

@@ -126,20 +126,23 @@ class ZipArchive:
     def _path(self, entry: RawEntry) -> str | None:
         try:
             name = names.decode(entry.raw, entry.flags, entry.extra, self._encoding)
-            return names.safe_path(names.parts(name, entry.system))
+            return name if names.is_simple(name) else names.safe_path(names.parts(name, entry.system))
         except names.NameRefused:
             return None
 
     def _member(self, entry: RawEntry, after: int) -> Member:
-        name, path, verdict, reason, detail = names.readable(entry.raw), "", None, "", ""
+        name, path, verdict, reason, detail = "", "", None, "", ""
         try:
             decoded = names.decode(entry.raw, entry.flags, entry.extra, self._encoding)
-            name = decoded.replace("\0", "\\x00")
-            components = names.parts(decoded, entry.system)
-            if names.is_litter(components):
-                verdict, reason = Verdict.IGNORED, "litter"
-            path = self._set_apart(names.safe_path(components), entry.index)
+            name = path = decoded.replace("\0", "\\x00")
+            if not names.is_simple(decoded):
+                components = names.parts(decoded, entry.system)
+                if names.is_litter(components):
+                    verdict, reason = Verdict.IGNORED, "litter"
+                path = names.safe_path(components)
+            path = self._set_apart(path, entry.index)
         except names.NameRefused as refused:
+            name, path = name or names.readable(entry.raw), ""
             verdict, reason, detail = Verdict.REJECTED, refused.reason, refused.detail
         if verdict is None and (ground := refusal(entry, self._limits)):
             verdict, (reason, detail) = Verdict.REJECTED, ground

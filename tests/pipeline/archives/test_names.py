@@ -18,6 +18,7 @@ from pipeline.archives.names import (
     decode,
     folder_name,
     is_litter,
+    is_simple,
     numbered,
     parts,
     readable,
@@ -105,6 +106,53 @@ def test_a_safe_path_stays_as_it_is(name: str) -> None:
     if path is not None and not path.startswith("long/"):
         assert safe(path) == path
     assert safe(name) == path
+
+
+@given(
+    st.one_of(
+        NAMES,
+        st.from_regex(r"([A-Za-z_. ]{1,6}/){0,3}(con|com1|thumbs\.db|__MACOSX|a)(\.jpg|/x)?", fullmatch=True),
+        st.from_regex(r"([A-Za-z0-9_ .()~-]{1,9}/){0,4}[A-Za-z0-9_ .()-]{1,150}", fullmatch=True),
+    )
+)
+@example("001/IMG_0001.jpg")
+@example("a/con.x/b.jpg")
+@example("a" * 123 + "/b.jpg")
+def test_simple_names_need_nothing(name: str) -> None:
+    """What is called simple would come out the same, and be neither litter nor numbered."""
+    if is_simple(name):
+        for system in (UNIX, DOS):
+            components = parts(name, system)
+            assert components == name.split("/")
+            assert not is_litter(components)
+            assert safe_path(components) == name
+        assert not numbered(name)
+
+
+def test_most_names_are_simple() -> None:
+    """Cameras, phones and shops name files so."""
+    for name in (
+        "IMG_0001.JPG",
+        "DCIM/100APPLE/IMG_0001 (2).jpg",
+        "shop/a-b+c,d=e@f.png",
+        "2024-05-17 12.30.01.jpg",
+    ):
+        assert is_simple(name)
+    for name in (
+        "",
+        "a/",
+        "/a",
+        "../a",
+        "a//b",
+        "con",
+        "a/NUL.jpg",
+        "com1.x/a",
+        "x/Thumbs.db",
+        "__MACOSX/a",
+        "a\\b",
+        "é",
+    ):
+        assert not is_simple(name)
 
 
 @given(st.lists(NAMES, max_size=12))
