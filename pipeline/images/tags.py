@@ -40,6 +40,7 @@ _SIZES: Final = {
     11: 4,
     12: 8,
     13: 4,
+    16: 8,
 }
 _TEXTS: Final = frozenset({DATE_TIME, ORIGINAL, DIGITIZED, OFFSET, OFFSET_ORIGINAL, OFFSET_DIGITIZED})
 _SINGLE: Final = {

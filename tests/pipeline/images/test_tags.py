@@ -15,7 +15,7 @@ from pipeline.images import inspect, plain, tags
 from pipeline.images.exif import Camera
 from pipeline.settings import Limits
 
-SMALL = encoded(picture(7, (16, 16)), "JPEG")
+SMALL = encoded(picture(7, (64, 64)), "JPEG")
 LIMITS = Limits()
 NOON = datetime(2026, 5, 17, 12, 0)
 
@@ -89,7 +89,21 @@ def test_what_cameras_write(sign: str, kind: int, monkeypatch: pytest.MonkeyPatc
     segment = block(sign, (kind, 6))
     assert tags.read(segment) == Camera(6, NOON, "+02:00")
     data = with_block(segment)
+    header = plain.read(memoryview(data))
+    assert header is not None
+    assert header.exif == segment
     assert told(data) == long_way(data, monkeypatch)
+
+
+@pytest.mark.parametrize("tag", [0x0112, 0x8769, 0x010F])
+def test_numbers_of_64_bits_are_seen(tag: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow takes them where TIFF does not know them; what runs over the end makes it stop there, as elsewhere."""
+    entries = block()
+    for place in (8, len(entries) - 7):
+        entry = struct.pack(">HHLL", tag, 16, 1, place)
+        hurt = entries.replace(entries[16:28], entry)
+        data = with_block(hurt)
+        assert told(data) == long_way(data, monkeypatch)
 
 
 def test_without_details(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +138,9 @@ def test_any_damage_is_told_alike(monkeypatch: pytest.MonkeyPatch) -> None:
         hurt = bytearray(block(chance.choice("<>")))
         for _ in range(chance.choice([1, 1, 2])):
             place = chance.choice([chance.randrange(6, 110), chance.randrange(400, len(hurt))])
-            hurt[place] = chance.choice([0, 1, 2, 3, 4, 5, 7, 9, 12, 0x12, 0x69, 0xFF, chance.randrange(256)])
+            hurt[place] = chance.choice(
+                [0, 1, 2, 3, 4, 5, 7, 9, 12, 16, 0x12, 0x69, 0xFF, chance.randrange(256)]
+            )
         short += tags.read(bytes(hurt)) is not None
         data = with_block(bytes(hurt))
         assert told(data) == long_way(data, monkeypatch), bytes(hurt).hex()
