@@ -149,9 +149,13 @@ def _local64(extra: bytes, size: int, compressed: int) -> tuple[int, int]:
 
 
 def _inflate_whole(packed: memoryview, member: Member) -> bytes | memoryview:
-    """Inflate at once with the decoder that is fastest at it; it does not say what is wrong, the other one does."""
-    with contextlib.suppress(deflate.DeflateError):
-        return memoryview(deflate.deflate_decompress(packed, member.size))
+    """Inflate at once with the decoder that is fastest at it; it does not say what is wrong, the other one does.
+
+    It does not look at the data of which nothing is to come.
+    """
+    if member.size:
+        with contextlib.suppress(deflate.DeflateError):
+            return memoryview(deflate.deflate_decompress(packed, member.size))
     return _inflate(packed, member)
 
 

@@ -61,6 +61,7 @@ def test_lzma_without_an_end_mark(file: Path) -> None:
         (File(b"a", b"hello", method=8, crc=1), "bad-crc"),
         (File(b"a", b"hello" * 99, method=8, size=494), "size-mismatch"),
         (File(b"a", b"hello" * 99, method=8, size=496), "size-mismatch"),
+        (File(b"a", b"hello" * 99, method=8, size=0, crc=0), "size-mismatch"),
         (File(b"a", b"hello", method=8, packed=b"\xff\xff\xff\xff"), "bad-stream"),
         (File(b"a", b"hello" * 99, method=8, packed=b"\x02\x00"), "bad-stream"),
         (File(b"a", b"hello", method=12, packed=b"BZh9 nonsense"), "bad-stream"),
