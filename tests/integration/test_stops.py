@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from bench.sample import encoded, picture
@@ -90,21 +91,27 @@ def test_a_stop_does_not_trust_what_was_not_looked_at(workspace: Workspace) -> N
 @pytest.mark.parametrize("delay", [0.0, 0.02, 0.08])
 def test_ctrl_c_while_the_workers_start(undisturbed: Workspace, delay: float) -> None:
     """Ctrl-C reaches every process of a terminal; those that are just starting do not complain of it."""
-    with subprocess.Popen(
-        undisturbed.command("ingest"),
-        cwd=undisturbed.root,
-        env=undisturbed.environ,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    with (
+        # So that the run is not over before, however late this test is.
+        psycopg.connect(undisturbed.url) as holdup,
+        subprocess.Popen(
+            undisturbed.command("ingest"),
+            cwd=undisturbed.root,
+            env=undisturbed.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        holdup.execute("LOCK TABLE image_info")
         assert process.stderr is not None
         main = psutil.Process(process.pid)
         while not any("forkserver" in word for child in main.children() for word in words(child)):
             assert process.poll() is None
         time.sleep(delay)
         os.killpg(process.pid, signal.SIGINT)
+        holdup.rollback()
         told = process.stderr.read()
     assert process.returncode == 1
     assert "Traceback" not in told

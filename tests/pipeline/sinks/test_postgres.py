@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from pipeline.catalog import claims
-from pipeline.claimant import this_host, this_process
+from pipeline.claimant import Patience, this_host, this_process
 from pipeline.history import Run
 from pipeline.records import Archive, Entry, FileIdentity, Image, Outcome, Record, State
 from pipeline.server import EmbeddedServer
@@ -74,8 +74,9 @@ def test_a_claim_that_ends_in_a_moment(database_url: str) -> None:
     with psycopg.connect(database_url) as holder:
         holder.execute("SELECT pg_advisory_xact_lock(%s)", (claims.key(ARCHIVE.digest),))
         timer = threading.Timer(0.3, holder.rollback)
-        timer.start()
         with closing(PostgresSink(database_url)) as sink:
+            sink._patience = Patience(300.0)
+            timer.start()
             (entry,) = sink.open([ARCHIVE])
         timer.join()
     assert entry.state is State.NEW
