@@ -1,17 +1,16 @@
-"""The sink that the pipeline holds: plain calls here, an event loop in a thread of its own behind them."""
+"""The sink that the pipeline holds: plain calls here, the event loop of a thread behind them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Collection, Coroutine, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from pipeline.claimant import Patience, is_dead, this_host, this_process
-from pipeline.errors import PipelineError, SettingsError, SinkError, SinkUnavailable
+from pipeline.errors import PipelineError, SinkError, SinkUnavailable
 from pipeline.history import Ending, Run
 from pipeline.records import (
     Archive,
@@ -27,8 +26,10 @@ from pipeline.records import (
     Verdict,
 )
 from pipeline.settings import Settings
+from pipeline.sinks.api.address import checked, refuse_unprintable
 from pipeline.sinks.api.client import Client, Passing, Refused
 from pipeline.sinks.api.courier import Bounds, Courier
+from pipeline.sinks.api.loop import LoopThread
 from pipeline.sinks.api.window import Window
 from pipeline.words import counted
 
@@ -37,7 +38,6 @@ Answer = TypeVar("Answer")
 HEARTBEAT_SECONDS = 15.0
 PAGE = 500
 """Archives asked about in one request, at most."""
-STOPPED = SinkUnavailable("Delivery was stopped; run again to go on.")
 LAST_SECONDS = 5.0
 """How long a run that ends waits for the API to hear of it."""
 
@@ -53,19 +53,15 @@ class ApiSink:
     """Delivers to the Image API, several batches at a time, and counts what it acknowledges."""
 
     def __init__(self, settings: Settings) -> None:
-        url = _checked(settings.api_url)
-        _printable(settings.api_token)
+        url = checked(settings.api_url)
+        refuse_unprintable(settings.api_token)
         self._settings = settings
         self._window = Window(settings.concurrency)
         self._places = threading.Semaphore(settings.concurrency)
-        self._error: BaseException | None = None
         self._run: Run | None = None
         self._patience = Patience()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="api-sink", daemon=True)
-        self._thread.start()
-        self._tasks: set[Future[Any]] = set()
-        self._client = self._wait(self._connect(url))
+        self._loop = LoopThread("api-sink")
+        self._client = self._loop.wait(self._connect(url))
         self._courier = Courier("", self._client, self._window, settings.extracted)
 
     async def _connect(self, url: str) -> Client:
@@ -77,12 +73,12 @@ class ApiSink:
         self._courier = Courier(str(run.id), self._client, self._window, self._settings.extracted)
         told = {"command": run.command, "sink": run.sink, "host": run.host, "pid": run.pid}
         self._ask_first("PUT", f"/runs/{run.id}", told)
-        self._launch(self._beat())
+        self._loop.launch(self._beat())
 
     def _ask_first(self, method: str, path: str, message: object) -> Any:
         """Ask what every Image API answers; who does not know it is none."""
         try:
-            return self._wait(self._client.ask(method, path, message))
+            return self._loop.wait(self._client.ask(method, path, message))
         except Refused as error:
             if error.status in {404, 405}:
                 raise SinkError(
@@ -102,14 +98,14 @@ class ApiSink:
         }
         asked = ("POST", f"/runs/{run.id}/end", told)
         # An API that failed the run is told its end only if it is back by now.
-        self._wait(self._hurried(*asked) if self._error else self._client.ask(*asked))
+        self._loop.wait(self._hurried(*asked) if self._loop.error else self._client.ask(*asked))
 
     def known(self, files: Sequence[FileIdentity]) -> set[FileIdentity]:
         """Tell which delivered files belong to archives that are done."""
         found: set[FileIdentity] = set()
         for page in _pages(files):
             asked = {"files": [file._asdict() for file in page]}
-            answer = self._wait(self._client.ask("POST", "/archives/known", asked))
+            answer = self._loop.wait(self._client.ask("POST", "/archives/known", asked))
             found |= {page[position] for position in answer["known"]}
         return found
 
@@ -150,7 +146,7 @@ class ApiSink:
                 for archive in archives
             ],
         }
-        answer = self._wait(self._client.ask("POST", "/archives", asked))
+        answer = self._loop.wait(self._client.ask("POST", "/archives", asked))
         self._courier.bounds = Bounds(**answer["bounds"])
         entries: list[dict[str, Any]] = answer["entries"]
         return entries
@@ -159,7 +155,7 @@ class ApiSink:
         """Stream what an interrupted run recorded of an archive, page by page."""
         after: int | None = -1
         while after is not None:
-            page = self._wait(self._client.ask("GET", f"/archives/{entry.id}/recorded?after={after}"))
+            page = self._loop.wait(self._client.ask("GET", f"/archives/{entry.id}/recorded?after={after}"))
             for told in page["members"]:
                 verdict = Verdict(told["verdict"])
                 self._courier.account.note(entry.id, told["index"], verdict)
@@ -171,22 +167,22 @@ class ApiSink:
     def write(self, batch: Sequence[Record]) -> None:
         """Take a batch; waits while as many as may be are on their way."""
         while not self._places.acquire(timeout=1.0):
-            self._check()
-        self._check()
-        self._launch(self._deliver(list(batch)), self._places)
+            self._loop.check()
+        self._loop.check()
+        self._loop.launch(self._deliver(list(batch)), self._places)
 
     async def _deliver(self, batch: Sequence[Record]) -> None:
         await self._courier.deliver(self._courier.accept(batch))
 
     def finish(self, entries: Sequence[Entry]) -> Future[list[Closing]]:
         """Close archives once all of theirs is acknowledged."""
-        self._check()
-        return self._launch(self._finish(list(entries), close=True))
+        self._loop.check()
+        return self._loop.launch(self._finish(list(entries), close=True))
 
     def leave(self, entries: Sequence[Entry]) -> Future[list[Closing]]:
         """Count what is recorded of archives once all of theirs is acknowledged, and free their claims."""
-        self._check()
-        return self._launch(self._finish(list(entries), close=False))
+        self._loop.check()
+        return self._loop.launch(self._finish(list(entries), close=False))
 
     async def _finish(self, entries: Sequence[Entry], *, close: bool) -> list[Closing]:
         await self._courier.delivered([entry.id for entry in entries])
@@ -222,7 +218,7 @@ class ApiSink:
             "reason": result.reason,
             "detail": result.detail,
         }
-        self._wait(self._client.ask("POST", "/archives/refused", asked))
+        self._loop.wait(self._client.ask("POST", "/archives/refused", asked))
 
     def refusals(self, reasons: Collection[str]) -> list[Candidate]:
         """Give the archives whose refusals may not hold any more, page by page."""
@@ -241,18 +237,15 @@ class ApiSink:
         count = 0
         for page in _pages(ids):
             asked = {"ids": list(page), "reasons": sorted(reasons)}
-            count += self._wait(self._client.ask("POST", "/archives/reconsider", asked))["members"]
+            count += self._loop.wait(self._client.ask("POST", "/archives/reconsider", asked))["members"]
         return count
 
     def close(self) -> None:
         """Stop what is on its way, free the claims, and end the thread."""
-        for task in list(self._tasks):
-            task.cancel()
+        self._loop.cancel()
         with contextlib.suppress(PipelineError, TimeoutError, CancelledError):
-            self._submit(self._leave()).result(LAST_SECONDS * 2)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+            self._loop.wait(self._leave(), LAST_SECONDS * 2)
+        self._loop.end()
 
     async def _leave(self) -> None:
         if self._run is not None:
@@ -278,45 +271,6 @@ class ApiSink:
             raise SinkError("The run was not begun.")
         return {"run": str(self._run.id), "host": this_host(), "process": this_process()}
 
-    def _submit(self, work: Coroutine[Any, Any, Answer]) -> Future[Answer]:
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def _wait(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        """Have work done and wait for it."""
-        return self._submit(work).result()
-
-    def _launch(
-        self, work: Coroutine[Any, Any, Answer], place: threading.Semaphore | None = None
-    ) -> Future[Answer]:
-        """Have work done meanwhile; its error ends all other work, and is raised by the next call.
-
-        `place` is free afterwards.
-        """
-        answer: Future[Answer] = Future()
-        task = self._submit(work)
-        self._tasks.add(task)
-
-        def done(ended: Future[Answer]) -> None:
-            self._tasks.discard(ended)
-            error = STOPPED if ended.cancelled() else ended.exception()
-            if error and not self._error:
-                self._error = error
-                for other in list(self._tasks):
-                    other.cancel()
-            if error:
-                answer.set_exception(self._error or error)
-            else:
-                answer.set_result(ended.result())
-            if place:
-                place.release()
-
-        task.add_done_callback(done)
-        return answer
-
-    def _check(self) -> None:
-        if self._error:
-            raise self._error
-
 
 def _pages(items: Sequence[Answer]) -> Iterator[Sequence[Answer]]:
     for place in range(0, len(items), PAGE):
@@ -325,26 +279,3 @@ def _pages(items: Sequence[Answer]) -> Iterator[Sequence[Answer]]:
 
 def _counts(balance: Balance) -> dict[str, int]:
     return {name: getattr(balance, name) for name in Balance.__dataclass_fields__}
-
-
-def _checked(url: str | None) -> str:
-    """Give the API's URL without a slash at its end; raises `SettingsError` for what is none."""
-    if not url:
-        raise SettingsError("--sink api needs --api-url (or IMAGE_API_URL), such as http://127.0.0.1:8000.")
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not url.isprintable() or " " in url:
-        raise SettingsError(f"{url!r} is not the URL of an API; it looks like http://127.0.0.1:8000.")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise SettingsError(
-            "--api-url holds no name, password or query; the token goes into IMAGE_API_TOKEN."
-        )
-    return url.rstrip("/")
-
-
-def _printable(token: str | None) -> None:
-    if token and not (token.isascii() and token.isprintable()):
-        raise SettingsError("IMAGE_API_TOKEN holds characters that no HTTP header may hold.")
