@@ -41,6 +41,8 @@ class LazyGroup(click.Group):
             return None
         module, attribute = COMMANDS[cmd_name].split(":")
         command: click.Command = getattr(import_module(module), attribute)
+        # The list of commands cuts what it shortens itself in the middle of the sentence.
+        command.short_help = (command.help or "").partition("\n\n")[0]
         return command
 
 

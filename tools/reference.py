@@ -71,16 +71,7 @@ def _option(option: click.Option, context: click.Context) -> str:
     variable = f"`{variable}`" if variable else ""
     extra = option.get_help_extra(context)
     default = extra.get("default") or ""
-    if option.type.name == "size" and default.isdigit():
-        default = _size(int(default))
     return _row(names + metavar, variable, f"`{default}`" if default else "", option.help or "")
-
-
-def _size(count: int) -> str:
-    for power, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if count and count % (1 << power) == 0:
-            return f"{count >> power}{unit}"
-    return str(count)
 
 
 def _settings() -> Iterator[str]:

@@ -43,6 +43,14 @@ class ByteSize(click.ParamType[int, str | int]):
         return size
 
 
+def size_words(count: int) -> str:
+    """Write a number of bytes as `ByteSize` reads it, with the largest unit that divides it."""
+    for unit in ("T", "G", "M", "K"):
+        if count and count % _UNITS[unit.lower()] == 0:
+            return f"{count // _UNITS[unit.lower()]}{unit}iB"
+    return str(count)
+
+
 class Duration(click.ParamType[float, str | float]):
     """A time in seconds, with optional units: 90, 45s, 50m, 1h30m."""
 

@@ -19,6 +19,7 @@ from pipeline.commands.options import (
     database_options,
     group,
     option,
+    size_words,
 )
 from pipeline.settings import Limits, Settings
 
@@ -74,7 +75,7 @@ delivery_options = group(
         "--batch-bytes",
         "PIPELINE_BATCH_BYTES",
         type=ByteSize(),
-        default=_DEFAULT.batch_bytes,
+        default=size_words(_DEFAULT.batch_bytes),
         help="Bytes of images in a batch, at most.",
     ),
 )
@@ -154,14 +155,14 @@ limit_options = group(
         "--max-member-bytes",
         "PIPELINE_MAX_MEMBER_BYTES",
         type=ByteSize(),
-        default=_LIMITS.max_member_bytes,
+        default=size_words(_LIMITS.max_member_bytes),
         help="Largest member taken.",
     ),
     option(
         "--max-archive-bytes",
         "PIPELINE_MAX_ARCHIVE_BYTES",
         type=ByteSize(),
-        default=_LIMITS.max_archive_bytes,
+        default=size_words(_LIMITS.max_archive_bytes),
         help="Largest sum of members in an archive.",
     ),
     option(
@@ -196,7 +197,7 @@ limit_options = group(
         "--worker-memory",
         "PIPELINE_WORKER_MEMORY",
         type=ByteSize(),
-        default=_LIMITS.worker_memory,
+        default=size_words(_LIMITS.worker_memory),
         help="Memory one worker may have.",
     ),
     option(
@@ -224,7 +225,7 @@ limit_options = group(
         "--reserve",
         "PIPELINE_RESERVE",
         type=ByteSize(),
-        default=_DEFAULT.reserve,
+        default=size_words(_DEFAULT.reserve),
         help="Disk space that stays free; a run stops before.",
     ),
 )

@@ -52,6 +52,14 @@ def test_help(tmp_path: Path, command: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_help_is_whole(workspace: Workspace) -> None:
+    """The list of commands says each sentence to its end, and sizes have units."""
+    listed = workspace.run("--help").out.split("Commands:\n", 1)[1]
+    assert "..." not in listed
+    assert "until SIGTERM or Ctrl-C." in " ".join(listed.split())
+    assert "default: 64MiB" in " ".join(workspace.run("ingest", "--help").out.split())
+
+
 def test_every_option_has_its_environment_variable(workspace: Workspace) -> None:
     """`ingest --help` names a variable beside each option but --plan and --help."""
     text = workspace.run("ingest", "--help").out
