@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.assets import asset_url
-from pipeline.reasons import sentence
+from pipeline.reasons import archive_sentence, sentence
 from pipeline.words import printable
 
 HEADERS = {
@@ -37,7 +37,7 @@ def _templates() -> Environment:
     )
     made.globals["asset"] = asset_url
     made.filters |= {"bytes": human_bytes, "number": human_number, "when": human_time}
-    made.filters |= {"sentence": sentence, "plain": printable}
+    made.filters |= {"sentence": sentence, "archive_sentence": archive_sentence, "plain": printable}
     return made
 
 

@@ -95,3 +95,8 @@ PAUSES: Final = frozenset({"time-limit", "max-errors", "low-disk", "stopping"})
 def sentence(reason: str) -> str:
     """Give the sentence of a reason code; the code itself for an unknown one."""
     return MEMBER_REASONS.get(reason) or ARCHIVE_REASONS.get(reason) or reason
+
+
+def archive_sentence(reason: str) -> str:
+    """Give the sentence of an archive's reason; members share some codes with archives, and mean other things."""
+    return ARCHIVE_REASONS.get(reason) or sentence(reason)

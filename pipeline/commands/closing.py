@@ -8,7 +8,7 @@ from collections import Counter
 import click
 
 from pipeline.progress import balance_line
-from pipeline.reasons import sentence
+from pipeline.reasons import archive_sentence, sentence
 from pipeline.records import ArchiveVerdict
 from pipeline.report import Report
 from pipeline.words import counted, printable
@@ -44,7 +44,7 @@ def _print_waiting(report: Report) -> None:
     waiting = [result.reason for result in report.archives if result.verdict is ArchiveVerdict.WAITING]
     for reason, count in Counter(waiting).items():
         if reason != report.stopped:
-            click.echo(f"Waiting:  {counted(count, 'archive')} ({reason}). {sentence(reason)}")
+            click.echo(f"Waiting:  {counted(count, 'archive')} ({reason}). {archive_sentence(reason)}")
 
 
 def _print_settled(report: Report) -> None:

@@ -14,7 +14,7 @@ from pipeline.history import Run
 from pipeline.inbox import Delivery, discover
 from pipeline.intake import preflight, refusal
 from pipeline.progress import result_line
-from pipeline.reasons import sentence
+from pipeline.reasons import archive_sentence
 from pipeline.records import ArchiveResult, ArchiveVerdict, Balance, Member, Verdict
 from pipeline.report import Report
 from pipeline.settings import Settings
@@ -59,13 +59,13 @@ def _judge(delivery: Delivery, settings: Settings, report: Report) -> ArchiveRes
             return ArchiveResult(delivery.file.name, ArchiveVerdict.WAITING, "planned", balance=balance)
     except ArchiveError as error:
         result = refusal(delivery, error)
-        click.echo(f"{result_line(result)}\n  {sentence(error.reason)}")
+        click.echo(f"{result_line(result)}\n  {archive_sentence(error.reason)}")
         return result
 
 
 def _show(member: Member, count: int) -> None:
     if count <= SHOWN:
         detail = f"  ({printable(member.detail)})" if member.detail else ""
-        click.echo(f"  {member.verdict}  {member.reason:<18}  {printable(member.name)}{detail}")
+        click.echo(f"  {member.verdict:<8}  {member.reason:<18}  {printable(member.name)}{detail}")
     elif count == SHOWN + 1:
         click.echo("  …")

@@ -127,6 +127,18 @@ def test_what_was_not_stored_is_told(reading: Api) -> None:
     assert reading.client.get(f"/view/{'0' * 64}").status_code == 404
 
 
+def test_a_refused_archive_is_told_in_its_own_words(changing: Api) -> None:
+    """A code that members share has the archive's meaning on the pages."""
+    workspace = changing.workspace
+    (workspace.input / "cut.zip").write_bytes((workspace.input / "sample.zip").read_bytes()[:-100])
+    assert workspace.ingest("--engine", "serial").verdict("cut.zip") == ("rejected", "truncated")
+    (cut,) = [one for one in changing.client.get("/archives").json() if one["name"] == "cut.zip"]
+    for place in ("/", "/ledger", f"/ledger/{cut['id']}"):
+        text = changing.client.get(place).text
+        assert "The archive ends too early" in text, place
+        assert "The image ends too early" not in text, place
+
+
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
 

@@ -146,6 +146,19 @@ def test_a_plan_leaves_no_trace(workspace: Workspace) -> None:
     assert list(workspace.root.iterdir()) == []
 
 
+def test_a_plan_speaks_of_archives(workspace: Workspace) -> None:
+    """A code that members share has the archive's meaning, and verdicts are set below each other."""
+    whole = zipped([File(b"../a.jpg", b"x" * 99), File(b"Thumbs.db", b"x")])
+    (workspace.input / "cut.zip").write_bytes(whole[:-30])
+    (workspace.input / "whole.zip").write_bytes(whole)
+    said = workspace.ingest("--plan").out
+    assert "The archive ends too early" in said
+    assert "The image ends too early" not in said
+    (escape,) = [line for line in said.splitlines() if "../a.jpg" in line]
+    (litter,) = [line for line in said.splitlines() if "Thumbs.db" in line]
+    assert escape.index("path-escape") == litter.index("litter")
+
+
 @pytest.mark.slow
 def test_names_that_a_terminal_cannot_show(workspace: Workspace) -> None:
     """Letters that the output's encoding lacks are escaped; so is what could steer a terminal."""
