@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,6 +45,13 @@ def end_connections(admin: psycopg.Connection, database: str) -> int:
     """End every connection to a database but this one, wait until they are gone, and give how many there were."""
     ended = "SELECT pg_terminate_backend(pid, 180000) FROM pg_stat_activity WHERE datname = %s AND pid <> %s"
     return len(admin.execute(ended, (database, admin.info.backend_pid)).fetchall())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard() -> None:
+    """Let programs that tests start hear Ctrl-C: what a shell starts in the background ignores it, children too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
@@ -125,7 +134,17 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def evil(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder of generated hostile archives and images, with their manifest, or skip."""
-    folder = tmp_path_factory.mktemp("evil")
-    subprocess.run([sys.executable, shared / "make_evil.py", folder], check=True, stdout=subprocess.DEVNULL)
+    """Give a folder of generated hostile archives and images, with their manifest, or skip; nobody changes it."""
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent
+    folder, fresh = session / "evil", session / "evil.new"
+    with (session / "evil.lock").open("w") as lock:
+        # Making it takes long: the first of several test processes does it for all.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            subprocess.run(
+                [sys.executable, shared / "make_evil.py", fresh], check=True, stdout=subprocess.DEVNULL
+            )
+            fresh.rename(folder)
     return folder
