@@ -50,11 +50,11 @@ class Desk:
 _desk: tuple[Desk, Notes, Store] | None = None
 
 
-def sit_down(desk: Desk, notes: Path) -> None:
+def sit_down(desk: Desk, notes: Notes) -> None:
     """Prepare a fresh worker process."""
     global _desk  # noqa: PLW0603 - a worker process serves one pool and has nowhere else to keep this
     isolation.confine(desk.limits.worker_memory)
-    _desk = desk, Notes(notes), Store(desk.static, desk.static)
+    _desk = desk, notes, Store(desk.static, desk.static)
 
 
 def work(jobs: Sequence[Job], slot: int) -> list[Answer]:

@@ -137,7 +137,7 @@ class Inspectors:
     def _started(self) -> Pool:
         context = isolation.fork_server("app.desk")
         isolation.start_fork_server()
-        pool = Pool(self._workers, context, sit_down, (self._desk, self._notes.path))
+        pool = Pool(self._workers, context, sit_down, (self._desk, self._notes))
         pool.schedule(work, args=[[], 0]).result()
         return pool
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from multiprocessing.reduction import DupFd
+from typing import Protocol
 
 from pipeline.errors import StoreError
 
@@ -14,25 +16,32 @@ SLOTS = 4096
 WIDTH = 8
 
 
-class Notes:
-    """A map of memory shared by processes: for each of `SLOTS` tasks, the position that its worker is at."""
+class _Inherited(Protocol):
+    def detach(self) -> int: ...
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), SLOTS * WIDTH)
+
+class Notes:
+    """A map of memory shared by processes: for each of `SLOTS` tasks, the position that its worker is at.
+
+    `file` is an open one without a name, so that nothing stays behind a run that is killed. It reaches workers by
+    being sent to them when they start.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._map = mmap.mmap(file, SLOTS * WIDTH)
 
     @classmethod
     @contextlib.contextmanager
     def made(cls) -> Iterator[Notes]:
-        """Make notes for workers that open them by their path; gone when the context ends.
+        """Make notes to be sent to workers; gone when the context ends.
 
         The space is really taken: a map over a hole in a full disk ends the process that writes to it. Raises
         `StoreError` where there is none.
         """
         with contextlib.ExitStack() as stack:
             try:
-                file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="pipeline-"))
+                file = stack.enter_context(tempfile.TemporaryFile())
                 file.write(bytes(SLOTS * WIDTH))
                 file.flush()
             except OSError as error:
@@ -40,7 +49,7 @@ class Notes:
                 raise StoreError(
                     f"{place} cannot be written: {error.strerror}. TMPDIR names another."
                 ) from error
-            notes = cls(Path(file.name))
+            notes = cls(file.fileno())
             try:
                 yield notes
             finally:
@@ -57,3 +66,15 @@ class Notes:
     def close(self) -> None:
         """Let the memory go."""
         self._map.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _received, (DupFd(self._file),)
+
+
+def _received(inherited: _Inherited) -> Notes:
+    file = inherited.detach()
+    try:
+        # The map keeps a descriptor of its own.
+        return Notes(file)
+    finally:
+        os.close(file)

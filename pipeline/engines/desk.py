@@ -18,9 +18,9 @@ from pipeline.workbench import Workbench
 class Desk:
     """One worker's place: what it was told, its notes, its store."""
 
-    def __init__(self, bench: Workbench, notes: Path) -> None:
+    def __init__(self, bench: Workbench, notes: Notes) -> None:
         self._bench = bench
-        self._notes = Notes(notes)
+        self._notes = notes
         self._store = Store(bench.extracted, bench.static)
 
     def work(self, slice_: Slice, slot: int) -> list[Outcome]:

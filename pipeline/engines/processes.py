@@ -11,7 +11,6 @@ import contextlib
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -37,7 +36,7 @@ GRACE = 30.0
 _desk: Desk | None = None
 
 
-def _sit_down(bench: Workbench, notes: Path) -> None:
+def _sit_down(bench: Workbench, notes: Notes) -> None:
     global _desk  # noqa: PLW0603 - a worker process serves one pool and has nowhere else to keep this
     isolation.confine(bench.limits.worker_memory)
     from pipeline.engines.desk import Desk  # noqa: PLC0415 - decoders are imported by workers alone
@@ -105,7 +104,7 @@ class ProcessEngine:
         # Its import takes as long as the fork server's start, which has begun.
         from pipeline.pool import Pool  # noqa: PLC0415
 
-        pool = Pool(self._workers, self._context, _sit_down, (self._bench, self._notes.path))
+        pool = Pool(self._workers, self._context, _sit_down, (self._bench, self._notes))
         self._open.callback(pool.end)
         with isolation.uninterrupted():
             if not pool.active:

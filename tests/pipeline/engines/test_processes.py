@@ -104,7 +104,7 @@ def test_no_process_is_left(bench: Workbench, cut: Cut) -> None:
 
 
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
-    """A killed main process leaves no worker and no fork server, not even a worker that hangs."""
+    """A killed main process leaves no worker and no fork server, not even a worker that hangs, and no file."""
     code = f"""
 import sys, time
 from pathlib import Path
@@ -128,13 +128,18 @@ if __name__ == "__main__":
 """
     script = tmp_path / "main.py"
     script.write_text(code, "utf-8")
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), "CORE_TEST_MARK": str(tmp_path)}
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    marks = {"CORE_TEST_MARK": str(tmp_path), "TMPDIR": str(temporary)}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), **marks}
     with subprocess.Popen([sys.executable, script], env=environ, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         wait_until(lambda: len(marked(tmp_path)) >= 4)
         process.kill()
     wait_until(lambda: not marked(tmp_path))
+    # The folder of the fork server's socket stays; Python makes it.
+    assert not [path for path in temporary.rglob("*") if path.is_file()]
 
 
 def workers() -> list[int]:
