@@ -63,8 +63,9 @@ format: $(VENV)/.dev  ## Put the code into its standard form
 bench: $(VENV)/.run  ## Measure the speed; SCALE=0.02 ROUNDS=1 tries it in two minutes, PHOTOS=some.zip gives photographs
 	@$(BIN)/python -m bench --scale $(or $(SCALE),0.2) --rounds $(or $(ROUNDS),3) $(if $(PHOTOS),--photos "$(PHOTOS)") $(ARGS)
 
-sample: $(VENV)/.run  ## Make images_zip_input/sample.zip anew
+sample: $(VENV)/.run  ## Make images_zip_input/sample.zip anew, and the copy that the tests take
 	@$(BIN)/python -m bench.sample images_zip_input/sample.zip
+	@cp images_zip_input/sample.zip tests/sample.zip
 
 reference: $(VENV)/.run  ## Write the README's reference anew from the code
 	@$(BIN)/python -m tools.reference

@@ -16,6 +16,8 @@ import psycopg
 from psycopg.rows import tuple_row
 
 ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "tests" / "sample.zip"
+"""What `make ingest` takes at first, in a copy: the tests hold also when that zip was moved or deleted since."""
 
 CATALOG = {
     "image_info": """SELECT encode(sha256, 'hex'), encode(sha1, 'hex'), width, height, type, byte_size, local_url,

@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.server import EmbeddedServer
 from tests.conftest import fresh_database
-from tests.workspace import ROOT, Workspace
+from tests.workspace import ROOT, SAMPLE, Workspace
 
 START_SECONDS = 180.0
 
@@ -122,7 +122,7 @@ def api(emptied: Callable[[], Api]) -> Api:
 
 def take_sample(workspace: Workspace) -> None:
     """Take the sample in."""
-    shutil.copy2(ROOT / "images_zip_input" / "sample.zip", workspace.input)
+    shutil.copy2(SAMPLE, workspace.input)
     ran = workspace.ingest("--engine", "serial")
     assert ran.code == 0, ran.err
 

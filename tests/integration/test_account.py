@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.workspace import ROOT, Ran, Workspace
+from tests.workspace import SAMPLE, Ran, Workspace
 
-SAMPLE = ROOT / "images_zip_input" / "sample.zip"
 BALANCE = {"members": 12, "stored": 8, "duplicate": 1, "rejected": 2, "ignored": 1, "failed": 0}
 
 

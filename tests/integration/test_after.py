@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workspace import ROOT, Workspace
-
-SAMPLE = ROOT / "images_zip_input" / "sample.zip"
+from tests.workspace import SAMPLE, Workspace
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pytest
 
 from bench.sample import encoded, picture
 from tests.integration.delivery import Delivery
-from tests.workspace import ROOT
+from tests.workspace import SAMPLE
 
 
 @pytest.mark.slow
 def test_the_token(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the token, or with a wrong one, the run says in one sentence what to set; it is nowhere else told."""
-    shutil.copy(ROOT / "images_zip_input" / "sample.zip", delivery.workspace.input)
+    shutil.copy(SAMPLE, delivery.workspace.input)
     monkeypatch.delenv("IMAGE_API_TOKEN", raising=False)
     api = delivery.apis.start(IMAGE_API_TOKEN="a right secret")
     for token in ("", "a wrong secret", "a right secret"):
@@ -43,7 +43,7 @@ def test_wrong_urls(delivery: Delivery, url: str) -> None:
 @pytest.mark.slow
 def test_something_else_at_the_url(delivery: Delivery) -> None:
     """A server that is no Image API is told from one."""
-    shutil.copy(ROOT / "images_zip_input" / "sample.zip", delivery.workspace.input)
+    shutil.copy(SAMPLE, delivery.workspace.input)
     api = delivery.apis.start()
     for command in ("ingest", "retry"):
         ran = delivery.workspace.run(command, "--sink", "api", "--api-url", f"{api.url}/somewhere")

@@ -12,12 +12,12 @@ from bench.crash import make_archives
 from bench.sample import encoded, picture
 from tests.faulty import DELAY, Faulty
 from tests.integration.delivery import Delivery, port
-from tests.workspace import ROOT
+from tests.workspace import SAMPLE
 
 
 def test_the_sample(delivery: Delivery) -> None:
     """The sample gives the same rows and the same files either way, and is known afterwards."""
-    shutil.copy(ROOT / "images_zip_input" / "sample.zip", delivery.workspace.input)
+    shutil.copy(SAMPLE, delivery.workspace.input)
     expected, files = delivery.straight()
     api = delivery.apis.start()
     ran = delivery.through(api.url)

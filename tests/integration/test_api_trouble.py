@@ -21,7 +21,7 @@ from tests.app.conftest import Api
 from tests.faulty import BUSY, FAULTS, Faulty, at_random
 from tests.integration.delivery import Delivery, port
 from tests.integration.test_crash import wipe
-from tests.workspace import ROOT
+from tests.workspace import SAMPLE
 
 POINTS = int(os.environ.get("API_KILL_POINTS", "2"))
 
@@ -43,7 +43,7 @@ def test_whatever_the_network_does(delivery: Delivery) -> None:
 @pytest.mark.slow
 def test_an_api_that_is_not_there(delivery: Delivery) -> None:
     """A run that cannot reach the API says so, soon, and loses nothing."""
-    shutil.copy(ROOT / "images_zip_input" / "sample.zip", delivery.workspace.input)
+    shutil.copy(SAMPLE, delivery.workspace.input)
     ran = delivery.through("http://127.0.0.1:9", "--api-patience", "1")
     assert ran.code == 1
     assert "cannot be used" in ran.err
@@ -170,7 +170,7 @@ def test_postgres_restarts_below_the_api(delivery: Delivery) -> None:
 def test_a_claim_that_ends_in_a_moment(delivery: Delivery) -> None:
     """What a killed run's last request still locks is waited for, and taken."""
     workspace = delivery.workspace
-    shutil.copy(ROOT / "images_zip_input" / "sample.zip", workspace.input)
+    shutil.copy(SAMPLE, workspace.input)
     with ZipArchive(workspace.input / "sample.zip", Limits()) as archive:
         key = claims.key(archive.digest)
     # A moment may be over before a busy machine has let this test free the lock: that is tried again.

@@ -11,11 +11,9 @@ import pytest
 
 from bench.crash import make_archives
 from tests.integration.surroundings import undisturbed
-from tests.workspace import ROOT, Workspace
+from tests.workspace import ROOT, SAMPLE, Workspace
 
 pytestmark = pytest.mark.slow
-
-SAMPLE = ROOT / "images_zip_input" / "sample.zip"
 
 
 def test_two_runs_over_one_inbox(loaded: Workspace, tmp_path: Path) -> None:

@@ -17,11 +17,10 @@ from bench.sample import encoded, picture
 from pipeline.server import EmbeddedServer
 from pipeline.temporary import is_temporary
 from tests.integration.surroundings import SmallDisk, move_to, undisturbed, words
-from tests.workspace import ROOT, Workspace
+from tests.workspace import SAMPLE, Workspace
 
 pytestmark = pytest.mark.slow
 
-SAMPLE = ROOT / "images_zip_input" / "sample.zip"
 KIB = 1 << 10
 
 

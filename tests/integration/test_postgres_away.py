@@ -13,11 +13,9 @@ import pytest
 
 from pipeline.server import EmbeddedServer
 from tests.integration.surroundings import undisturbed
-from tests.workspace import ROOT, Workspace
+from tests.workspace import SAMPLE, Workspace
 
 pytestmark = pytest.mark.slow
-
-SAMPLE = ROOT / "images_zip_input" / "sample.zip"
 
 
 @pytest.mark.parametrize("hard", [False, True], ids=["restarted", "crashed"])

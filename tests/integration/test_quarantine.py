@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
-from tests.workspace import Workspace
+from tests.workspace import SAMPLE, Workspace
 
 pytestmark = pytest.mark.slow
-
-SAMPLE = Path(__file__).parents[2] / "images_zip_input" / "sample.zip"
 
 
 def test_quarantine(workspace: Workspace) -> None:

@@ -18,9 +18,7 @@ import pytest
 from pipeline.history import Ending, Run, RunState
 from pipeline.records import Balance
 from pipeline.sinks.postgres import PostgresSink
-from tests.workspace import BLOCKED, ROOT, Workspace
-
-SAMPLE = ROOT / "images_zip_input" / "sample.zip"
+from tests.workspace import BLOCKED, SAMPLE, Workspace
 
 
 def history(workspace: Workspace) -> list[dict[str, Any]]:

@@ -16,9 +16,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.workspace import BLOCKED, ROOT, Workspace
+from tests.workspace import BLOCKED, SAMPLE, Workspace
 
-SAMPLE = ROOT / "images_zip_input" / "sample.zip"
 BALANCE = {"members": 12, "stored": 8, "duplicate": 1, "rejected": 2, "ignored": 1, "failed": 0}
 
 

@@ -17,11 +17,10 @@ import psycopg
 import pytest
 
 from bench.sample import encoded, picture
-from tests.workspace import ROOT, Workspace
+from tests.workspace import SAMPLE, Workspace
 
 pytestmark = pytest.mark.slow
 
-SAMPLE = ROOT / "images_zip_input" / "sample.zip"
 COUNTS = ("stored", "duplicate", "rejected", "ignored", "failed")
 
 

@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.surroundings import SmallDisk, move_to, words
-from tests.workspace import ROOT, Workspace
+from tests.workspace import SAMPLE, Workspace
 
 pytestmark = pytest.mark.slow
-
-SAMPLE = ROOT / "images_zip_input" / "sample.zip"
 
 
 def test_a_read_only_store(workspace: Workspace, small_disk: Callable[[int], SmallDisk]) -> None:
@@ -46,7 +44,7 @@ def test_a_store_without_permission(workspace: Workspace) -> None:
 @pytest.mark.parametrize("option", ["--extracted", "--static", "--quarantine"])
 def test_a_place_that_holds_no_files(workspace: Workspace, option: str) -> None:
     """A file system that tells no size is not taken for a full disk; the run says which folder cannot be written."""
-    shutil.copy(ROOT / "images_zip_input" / "sample.zip", workspace.input)
+    shutil.copy(SAMPLE, workspace.input)
     ran = workspace.run("ingest", "--engine", "serial", option, "/proc/nothing")
     assert ran.code == 1
     assert "/proc/nothing cannot be written: No such file or directory" in ran.err

@@ -22,12 +22,11 @@ from pipeline.database import connect
 from pipeline.removal import remove_image
 from pipeline.temporary import temporary_name
 from pipeline.verify import Cursor, Hashers, Memory, Places, Tally, Verify
-from tests.workspace import Workspace
+from tests.workspace import SAMPLE, Workspace
 
 pytestmark = pytest.mark.slow
 
 SHARED = encoded(picture(1, (40, 30)), "PNG")
-SAMPLE = Path(__file__).parents[2] / "images_zip_input" / "sample.zip"
 
 
 @pytest.fixture

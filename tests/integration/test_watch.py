@@ -15,12 +15,11 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from tests.workspace import BLOCKED, ROOT, Workspace
+from tests.workspace import BLOCKED, SAMPLE, Workspace
 
 pytestmark = pytest.mark.slow
 
 SETTLE = 2
-SAMPLE = ROOT / "images_zip_input" / "sample.zip"
 
 
 @contextlib.contextmanager
