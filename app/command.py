@@ -43,14 +43,18 @@ def main(**options: str | int | bool | None) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, enough), hard))
-    uvicorn.run(
-        "app.main:app",
-        http="app.connection:Connection",
-        ws="none",
-        log_config=logs.config(as_json),
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=STOP_SECONDS,
-        **options,  # type: ignore[arg-type]  # named and typed by the options above
-    )
+    try:
+        uvicorn.run(
+            "app.main:app",
+            http="app.connection:Connection",
+            ws="none",
+            log_config=logs.config(as_json),
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            **options,  # type: ignore[arg-type]  # named and typed by the options above
+        )
+    except SystemExit as end:
+        # Uvicorn's own code for a start that failed means something else here.
+        raise SystemExit(1 if end.code else 0) from end

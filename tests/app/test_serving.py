@@ -140,6 +140,18 @@ def test_a_setting_that_makes_no_sense_is_told_without_a_traceback() -> None:
 
 
 @pytest.mark.slow
+def test_a_port_that_is_taken_ends_the_start(workspace: Workspace) -> None:
+    """Whoever starts it twice is told so, with the exit code of what failed."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = subprocess.run(
+            [sys.executable, "-m", "app", "--port", str(taken.getsockname()[1])],
+            cwd=ROOT, env=workspace.environ, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert ran.returncode == 1
+    assert "address already in use" in ran.stderr
+
+
+@pytest.mark.slow
 def test_uvicorns_own_command_serves_too(workspace: Workspace) -> None:
     """`uvicorn app.main:app` works from the root of the project, for development."""
     log = workspace.root / "uvicorn.log"
