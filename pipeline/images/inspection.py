@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from PIL import PngImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import ImageError
-from pipeline.images import exif, frames, jpeg, plain, png, tags, tiff
+from pipeline.images import exif, frames, jpeg, plain, png, tags, tiff, webp
 from pipeline.images.dhash import dhash
 from pipeline.images.kinds import HEAD, KINDS, foreign, is_camera_raw, sniff
 from pipeline.images.source import FileMap, Source
@@ -131,6 +131,8 @@ def _examine(source: Source, type_: str, check: str, caught: Sequence[warnings.W
     if type_ == "png" and check == "decode":
         view, noted = png.check(source.view)
         source = replace(source, view=view)
+    if type_ == "webp" and (declared := webp.declared(bytes(source.view[: webp.HEADER]))):
+        _refuse_size(*declared, source.limits)
     with Pillow.open(source.open(), formats=KINDS[type_].formats) as image:
         width, height = tiff.stored_size(image) if type_ == "tiff" else image.size
         mode = image.mode
