@@ -28,8 +28,11 @@ class ByteSize(click.ParamType[int, str | int]):
 
     name = "size"
 
+    def __init__(self, least: int = 1) -> None:
+        self._least = least
+
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read a size; fails on what is not a positive one."""
+        """Read a size; fails on what is none, or less than is needed."""
         if isinstance(value, int):
             return value
         text = value.strip().lower().removesuffix("b").removesuffix("i")
@@ -40,6 +43,8 @@ class ByteSize(click.ParamType[int, str | int]):
             size = 0
         if not 1 <= size < MAX_BYTES:
             self.fail(f"{value!r} is not a size; write for example 500M or 64GiB", param, ctx)
+        if size < self._least:
+            self.fail(f"{value!r} is too little; at least {size_words(self._least)} are needed", param, ctx)
         return size
 
 

@@ -24,6 +24,8 @@ from pipeline.commands.options import (
 from pipeline.settings import Limits, Settings
 
 _DEFAULT, _LIMITS = Settings(), Limits()
+WORKER_MEMORY = 128 << 20
+"""Bytes without which a worker does not even have its libraries."""
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -196,9 +198,9 @@ limit_options = group(
     option(
         "--worker-memory",
         "PIPELINE_WORKER_MEMORY",
-        type=ByteSize(),
+        type=ByteSize(least=WORKER_MEMORY),
         default=size_words(_LIMITS.worker_memory),
-        help="Memory one worker may have.",
+        help="Memory one worker may have, 128MiB at least.",
     ),
     option(
         "--settle",

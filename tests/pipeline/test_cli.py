@@ -81,6 +81,7 @@ def test_every_option_has_its_environment_variable(workspace: Workspace) -> None
         ["ingest", "--timeout", "inf"],
         ["ingest", "--timeout", "1e300"],
         ["ingest", "--worker-memory", "1e30"],
+        ["ingest", "--worker-memory", "1M"],
         ["ingest", "--sink", "api", "--api-url", "http://[::1"],
         ["ingest", "--sink", "api", "--api-url", "http://127.0.0.1:99999"],
         ["ingest", "--sink", "api", "--api-url", "http://127.0.0.1:1/\n"],
