@@ -112,7 +112,8 @@ def test_ctrl_c_while_the_workers_start(undisturbed: Workspace, delay: float) ->
         os.killpg(process.pid, signal.SIGINT)
         holdup.rollback()
         told = process.stderr.read()
-    assert process.returncode == 1
+    # Python ends itself by the signal when that met code that it was just compiling, also if it was caught.
+    assert process.returncode in {1, -signal.SIGINT}
     assert "Traceback" not in told
     assert "Nothing is lost" in told
 
