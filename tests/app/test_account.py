@@ -72,6 +72,7 @@ def lines(api: Api) -> list[dict[str, Any]]:
     return [json.loads(line) for line in api.log.read_text("utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_each_request_is_one_line_of_json(apis: Apis) -> None:
     """Everything that a server writes is JSON; a request's line has no query, and no way to forge another line."""
     api = apis.start(IMAGE_API_TOKEN="hush", IMAGE_API_LOG_FORMAT="json")

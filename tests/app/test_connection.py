@@ -150,6 +150,7 @@ def test_a_head_that_does_not_come_ends_the_connection(impatient: Running, start
     impatient.until(lambda: impatient.connections == 0)
 
 
+@pytest.mark.slow
 def test_a_head_that_trickles_ends_the_connection(impatient: Running) -> None:
     """A head that comes byte by byte gets no more time than any other."""
     with impatient.dial() as client:
@@ -187,6 +188,7 @@ def test_pipelined_requests_are_bounded(impatient: Running) -> None:
     impatient.until(lambda: impatient.connections == 0)
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_is_left(impatient: Running) -> None:
     """An answer that nobody takes does not keep its connection."""
     with impatient.dial() as client:
@@ -209,6 +211,7 @@ def read_slowly(client: socket.socket, pause: float) -> tuple[int, float]:
     return got, max(longest, time.monotonic() - last)
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_slowly_is_served(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as it reads, a client gets its answer, however long that takes altogether."""
     for patience in (0.4, 1.0, 3.0, 10.0, 30.0):

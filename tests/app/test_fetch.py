@@ -196,6 +196,7 @@ def test_a_bomb_is_not_unpacked(target: Path) -> None:
     assert refused(saying(head, bomb), target) == (502, "fetch-failed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [

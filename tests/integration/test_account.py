@@ -39,6 +39,7 @@ def metrics(path: Path) -> dict[str, float]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_log_is_for_programs_when_nobody_watches(sampled: Workspace) -> None:
     """One event for each archive and each refused member, each with the run's id; known ones are counted."""
     ran = sampled.ingest()

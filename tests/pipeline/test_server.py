@@ -127,6 +127,7 @@ def test_two_in_one_program(open_folder: Path) -> None:
     assert not first.running
 
 
+@pytest.mark.slow
 def test_last_one_out_stops_it(open_folder: Path) -> None:
     """The server outlives the program that started it while another one uses it."""
     server = EmbeddedServer(open_folder / "data")

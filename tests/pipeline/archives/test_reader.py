@@ -177,6 +177,7 @@ def _samples() -> list[bytes]:
 SAMPLES = _samples()
 
 
+@pytest.mark.slow
 @settings(HYPOTHESIS, max_examples=400)
 @given(sample=st.sampled_from(SAMPLES), chance=st.randoms(use_true_random=False), changes=st.integers(1, 5))
 def test_any_damage_ends_in_verdicts(file: Path, sample: bytes, chance: random.Random, changes: int) -> None:

@@ -118,6 +118,7 @@ def test_a_redirect_is_told() -> None:
     assert ("http://elsewhere/" in str(error), asked) == (True, 1)
 
 
+@pytest.mark.slow
 def test_the_server_says_when_to_come_again() -> None:
     """`Retry-After` is kept."""
     began = time.monotonic()
