@@ -103,7 +103,7 @@ def test_no_process_is_left(bench: Workbench, cut: Cut) -> None:
     wait_until(lambda: not set(workers()) - before)
 
 
-def test_workers_die_with_their_parent(tmp_path: Path) -> None:
+def test_workers_die_with_their_parent(tmp_path: Path, open_folder: Path) -> None:
     """A killed main process leaves no worker and no fork server, not even a worker that hangs, and no file."""
     code = f"""
 import sys, time
@@ -128,14 +128,15 @@ if __name__ == "__main__":
 """
     script = tmp_path / "main.py"
     script.write_text(code, "utf-8")
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
+    # A short one: the path of the fork server's socket may have a hundred bytes.
+    temporary = open_folder
     marks = {"CORE_TEST_MARK": str(tmp_path), "TMPDIR": str(temporary)}
     environ = {**os.environ, "PYTHONPATH": str(ROOT), **marks}
     with subprocess.Popen([sys.executable, script], env=environ, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        wait_until(lambda: len(marked(tmp_path)) >= 4)
+        wait_until(lambda: len(marked(tmp_path)) >= 4 or process.poll() is not None)
+        assert process.poll() is None
         process.kill()
     wait_until(lambda: not marked(tmp_path))
     # The folder of the fork server's socket stays; Python makes it.
