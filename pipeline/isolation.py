@@ -8,9 +8,10 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.context import ForkServerContext
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 from pipeline.locks import MortalLock
 
 PR_SET_PDEATHSIG = 1
+LONGEST = 60
+"""Bytes that the folder for temporary files may have, so that a socket below it has a name that can be bound."""
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - what is made there has a folder of its own
 
 
 class _Context(ForkServerContext):
@@ -39,7 +43,10 @@ def fork_server(*preload: str) -> ForkServerContext:
 
 
 def start_fork_server() -> None:
-    """Start the fork server that contexts share, deaf to Ctrl-C, without waiting for its modules."""
+    """Start the fork server that contexts share, deaf to Ctrl-C, without waiting for its modules; once is enough."""
+    with _short_temporary_folder():
+        # The folder that holds the fork server's socket is chosen at the first call, for good.
+        util.get_temp_dir()
     # The tracker lets Ctrl-C through again when it has started; the fork server would start it.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -47,6 +54,19 @@ def start_fork_server() -> None:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _short_temporary_folder() -> Iterator[None]:
+    """Have temporary files elsewhere for a moment where their folder is too deep for sockets (107 bytes, unix(7))."""
+    before = tempfile.tempdir
+    usable = (folder for folder in SHORT_FOLDERS if os.access(folder, os.W_OK | os.X_OK))
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST and (folder := next(usable, None)):
+        tempfile.tempdir = folder
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def cores() -> int:

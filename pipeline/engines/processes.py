@@ -104,6 +104,7 @@ class ProcessEngine:
         # Its import takes as long as the fork server's start, which has begun.
         from pipeline.pool import Pool  # noqa: PLC0415
 
+        isolation.start_fork_server()
         pool = Pool(self._workers, self._context, _sit_down, (self._bench, self._notes))
         self._open.callback(pool.end)
         with isolation.uninterrupted():

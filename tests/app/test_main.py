@@ -66,7 +66,8 @@ def test_connections_that_break_are_replaced(api: Api) -> None:
     with psycopg.connect(sibling(api.workspace.url, "postgres"), autocommit=True) as admin:
         assert end_connections(admin, name) >= 1
     for _ in range(4):
-        assert api.client.get("/images").status_code == 200
+        answer = api.client.get("/images")
+        assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.slow

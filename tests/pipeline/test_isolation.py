@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from pebble import ProcessExpired
 
 from pipeline.isolation import cause, cores, uninterrupted
+from tests.workspace import ROOT
 
 
 @pytest.mark.parametrize(
@@ -67,3 +72,29 @@ def test_other_threads(capsys: pytest.CaptureFixture[str]) -> None:
     thread.start()
     thread.join()
     assert done == [True]
+
+
+@pytest.mark.slow
+def test_a_deep_folder_for_temporary_files(tmp_path: Path) -> None:
+    """Workers start also where the name of the fork server's socket would be too long to be bound."""
+    deep = tmp_path / ("d" * 90) / ("e" * 90)
+    deep.mkdir(parents=True)
+    code = """
+import multiprocessing.util
+from pipeline import isolation
+from pipeline.pool import Pool
+if __name__ == "__main__":
+    context = isolation.fork_server()
+    isolation.start_fork_server()
+    pool = Pool(1, context, isolation.confine, (1 << 30,))
+    print(pool.schedule(abs, args=[-3]).result(), multiprocessing.util.get_temp_dir())
+    pool.end()
+"""
+    script = tmp_path / "main.py"
+    script.write_text(code, "utf-8")
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(deep)}
+    done = subprocess.run(
+        [sys.executable, script], env=environ, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.stdout.startswith("3 "), done.stderr
+    assert not Path(done.stdout.split()[1]).exists()
