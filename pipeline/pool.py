@@ -51,6 +51,15 @@ class Pool(ProcessPool):
         self._pool_manager = Manager(self._context, context)
 
     def end(self) -> None:
-        """Stop all work, and wait until the workers are gone."""
+        """Stop all work, and wait until the workers are gone.
+
+        Where a signal's exception meets a queue as it wakes its reader, the next wake-up goes to nobody (CPython's
+        `Condition.notify`): the reader is woken until it has ended, for a while.
+        """
         self.stop()  # type: ignore[no-untyped-call]
+        reader = self._task_scheduler_loop
+        deadline = time.monotonic() + HEARING
+        while reader is not None and reader.is_alive() and time.monotonic() < deadline:
+            self._context.task_queue.put(None)
+            reader.join(PULSE)
         self.join()

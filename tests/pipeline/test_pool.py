@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -62,3 +63,16 @@ def test_many_deaths(pool: Pool) -> None:
                 future.result(timeout=60)
         else:
             assert future.result(timeout=60) == number
+
+
+@pytest.mark.slow
+def test_a_wake_up_that_went_to_nobody(pool: Pool) -> None:
+    """A pool ends also when an interrupted call left the lock of an earlier wait among those that wait."""
+    assert pool.schedule(os.getpid).result() > 0
+    nobody = threading.Lock()
+    nobody.acquire()
+    pool._context.task_queue.not_empty._waiters.appendleft(nobody)  # type: ignore[attr-defined]
+    ending = threading.Thread(target=pool.end, daemon=True)
+    ending.start()
+    ending.join(60)
+    assert not ending.is_alive()
