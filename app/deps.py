@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -38,14 +39,29 @@ class Database:
     def connection(self, patience: float | None = None) -> Iterator[psycopg.Connection]:
         """Give a connection in no transaction; raises as `transaction` does."""
         with translated():
-            try:
-                connection = self.pool.getconn(patience)
-            except (PoolTimeout, TooManyRequests) as error:
-                raise busy("No connection to the database is free.") from error
+            connection = self._working(self.pool.timeout if patience is None else patience)
             try:
                 yield connection
             finally:
                 self.pool.putconn(connection)
+
+    def _working(self, patience: float) -> psycopg.Connection:
+        """Take a connection that answers; the pool's own check rests for seconds after each that does not."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                connection = self.pool.getconn(deadline - time.monotonic())
+            except (PoolTimeout, TooManyRequests) as error:
+                raise busy("No connection to the database is free.") from error
+            try:
+                ConnectionPool.check_connection(connection)
+            except psycopg.OperationalError:
+                self.pool.putconn(connection)
+            except BaseException:
+                self.pool.putconn(connection)
+                raise
+            else:
+                return connection
 
 
 @dataclass(frozen=True, slots=True)

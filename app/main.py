@@ -80,7 +80,6 @@ def _open(settings: ApiSettings, stack: contextlib.ExitStack) -> Services:
         ConnectionPool(
             kwargs=parameters(url),
             configure=_prepare,
-            check=ConnectionPool.check_connection,
             min_size=min(2, settings.database_connections),
             max_size=settings.database_connections,
             timeout=POOL_SECONDS,
