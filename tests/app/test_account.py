@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from typing import Any
 
 import httpx
@@ -72,6 +73,19 @@ def lines(api: Api) -> list[dict[str, Any]]:
     return [json.loads(line) for line in api.log.read_text("utf-8").splitlines()]
 
 
+def accounts(api: Api, count: int) -> list[dict[str, Any]]:
+    """Give the accounts of requests once so many are written, which is after their answers were sent."""
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        # A line that is being written has no end yet.
+        whole = api.log.read_text("utf-8").rpartition("\n")[0].splitlines()
+        written = [line for line in map(json.loads, whole) if line["event"] == "app.access"]
+        if len(written) >= count:
+            return written
+        time.sleep(0.02)
+    raise AssertionError(f"fewer than {count} accounts: {api.log.read_text('utf-8')}")
+
+
 @pytest.mark.slow
 def test_each_request_is_one_line_of_json(apis: Apis) -> None:
     """Everything that a server writes is JSON; a request's line has no query, and no way to forge another line."""
@@ -80,7 +94,7 @@ def test_each_request_is_one_line_of_json(apis: Apis) -> None:
     api.client.get("/a%0a%7b%22level%22:%22forged%22%7d", headers={"Authorization": "Bearer hush"})
     api.client.delete("/images")
     api.client.get("/images/" + "0" * 40)
-    written = [line for line in lines(api) if line["event"] == "app.access"]
+    written = accounts(api, 4)
     told = [(line["method"], line["route"], line["status"]) for line in written]
     assert told == [
         ("GET", "/images", 200),
