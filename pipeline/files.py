@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -21,6 +22,7 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "this user may not write there",
 }
+_NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES})
 
 
 class explained:
@@ -46,11 +48,50 @@ def write(path: str, data: bytes | memoryview) -> None:
     """Write a new file; raises `FileExistsError` rather than touch an old one."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        written = os.write(descriptor, data)
-        while written < len(data):
-            written += os.write(descriptor, memoryview(data)[written:])
+        _fill(descriptor, data)
     finally:
         os.close(descriptor)
+
+
+def write_unnamed(data: bytes | memoryview, folder: str, names: Iterable[str]) -> bool:
+    """Write a file that has no name until it is whole, then give it its names; False where that cannot be done.
+
+    Saves a temporary name, which costs as much as one that stays. False also when a name is taken or a folder
+    gone; names before that one are given then. `folder` is on the file system of all of them (open(2), O_TMPFILE).
+    """
+    try:
+        descriptor = os.open(folder, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return False
+    try:
+        _fill(descriptor, data)
+        itself = f"/proc/self/fd/{descriptor}"
+        try:
+            for name in names:
+                # Given a descriptor, which an absolute path makes no use of, the call follows the link in /proc.
+                os.link(itself, name, src_dir_fd=descriptor, follow_symlinks=True)
+        except OSError:
+            return False
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _fill(descriptor: int, data: bytes | memoryview) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
+
+
+def link(source: str, target: str) -> bool:
+    """Give a file another name; False where links are impossible, raises `FileExistsError` when the name is taken."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            return False
+        raise
+    return True
 
 
 def same(path: str, data: bytes | memoryview) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import os
 import shutil
@@ -24,7 +23,8 @@ WORKSHOP = ".pipeline-work"
 """The folder below each root where files are written before they get their names."""
 REMEMBERED = 100_000
 TRIES = 3
-_NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES})
+UNNAMED = hasattr(os, "O_TMPFILE")
+"""Whether this system knows files without a name (Linux)."""
 
 
 def static_path(sha256: bytes, type_: str) -> str:
@@ -62,9 +62,12 @@ class Store:
             self._folders_made(lambda: self._publish(data, target, shelf))
 
     def _publish(self, data: bytes | memoryview, target: str, shelf: str) -> None:
-        self._make(files.parent(target))
-        if shelf and files.same(shelf, data):
-            self._link(shelf, target)
+        folder = files.parent(target)
+        self._make(folder)
+        if not shelf:
+            if UNNAMED and files.write_unnamed(data, folder, (target,)):
+                return
+        elif self._on_shelf(data, folder, target, shelf):
             return
         temporary = self._temporary(target)
         try:
@@ -75,6 +78,17 @@ class Store:
         except BaseException:
             files.remove(temporary)
             raise
+
+    def _on_shelf(self, data: bytes | memoryview, folder: str, target: str, shelf: str) -> bool:
+        """Publish what the store has already, or can be given at once; False where that takes a temporary name."""
+        if not files.same(shelf, data):
+            self._make(files.parent(shelf))
+            if UNNAMED and files.write_unnamed(data, folder, (shelf, target)):
+                return True
+            if not files.same(shelf, data):
+                return False
+        self._link(shelf, target)
+        return True
 
     def publish_file(self, scratch: Path, image: Image, folder: str, path: str) -> None:
         """Publish a file that `scratch` gave; the file is used up."""
@@ -218,14 +232,14 @@ class Store:
         """Give a whole file its place in the store, over a torn one if there is one."""
         self._make(files.parent(shelf))
         with contextlib.suppress(FileExistsError):
-            if not self._try_link(temporary, shelf):
+            if not files.link(temporary, shelf):
                 self._copy(temporary, shelf)
             return
         if os.path.samefile(temporary, shelf):
             return
         again = self._temporary(shelf)
         try:
-            if not self._try_link(temporary, again):
+            if not files.link(temporary, again):
                 self._copy(temporary, again)
             os.replace(again, shelf)
         finally:
@@ -234,28 +248,18 @@ class Store:
     def _link(self, shelf: str, target: str) -> None:
         self._make(files.parent(target))
         try:
-            if self._try_link(shelf, target):
+            if files.link(shelf, target):
                 return
         except FileExistsError:
             if os.path.samefile(shelf, target):
                 return
         temporary = self._temporary(target)
         try:
-            if not self._try_link(shelf, temporary):
+            if not files.link(shelf, temporary):
                 self._copy(shelf, temporary)
             os.replace(temporary, target)
         finally:
             files.remove(temporary)
-
-    @staticmethod
-    def _try_link(source: str, target: str) -> bool:
-        try:
-            os.link(source, target, follow_symlinks=False)
-        except OSError as error:
-            if error.errno in _NO_LINKS:
-                return False
-            raise
-        return True
 
     def _copy(self, source: str, target: str) -> None:
         temporary = self._temporary(target)

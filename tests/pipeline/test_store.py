@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from pipeline.errors import StoreError
 from pipeline.images import inspect
 from pipeline.records import Image
 from pipeline.settings import Limits
-from pipeline.store import WORKSHOP, Store, local_url, static_path
+from pipeline.store import UNNAMED, WORKSHOP, Store, local_url, static_path
 from pipeline.temporary import is_temporary, temporary_name
 
 DATA = encoded(picture(1, (16, 12)), "PNG")
@@ -51,6 +52,56 @@ def test_published_once_and_linked(store: Store, tmp_path: Path) -> None:
     assert shelf.stat().st_nlink == 3
     assert store.holds(IMAGE.sha256, "png")
     assert len(files(tmp_path)) == 3
+
+
+@pytest.mark.skipif(not UNNAMED, reason="this system knows no files without a name")
+def test_a_file_has_no_name_until_it_is_whole(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an image is written nothing of it can be seen, so that a kill leaves nothing to sweep."""
+    seen: list[dict[str, bytes]] = []
+    write = os.write
+
+    def watched(descriptor: int, data: bytes) -> int:
+        seen.append(files(tmp_path))
+        return write(descriptor, data[:7])
+
+    monkeypatch.setattr(os, "write", watched)
+    store.publish(DATA, IMAGE, "archive", "a.png")
+    assert len(seen) == -(-len(DATA) // 7)
+    assert not any(seen)
+    assert list(files(tmp_path).values()) == [DATA, DATA]
+    assert not (tmp_path / "extracted" / WORKSHOP).exists()
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT])
+@pytest.mark.parametrize("place", ["", "/proc"])
+def test_where_files_need_a_name(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, place: str
+) -> None:
+    """File systems that know no files without a name, and systems without /proc, get a temporary one."""
+    open_, link = os.open, os.link
+
+    def without(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(number, os.strerror(number))
+        return open_(path, flags, mode)
+
+    def hidden(source: str, target: str, **options: Any) -> None:
+        if source.startswith(place):
+            raise OSError(number, os.strerror(number))
+        link(source, target, **options)
+
+    if place:
+        monkeypatch.setattr(os, "link", hidden)
+    else:
+        monkeypatch.setattr(os, "open", without)
+    for name in ("a.png", "b.png"):
+        store.publish(DATA, IMAGE, "archive", name)
+    Store(tmp_path / "alone", None).publish(DATA, IMAGE, "archive", "a.png")
+    assert len(files(tmp_path)) == 4
+    assert set(files(tmp_path).values()) == {DATA}
+    store.sweep()
 
 
 def test_publishing_again_changes_nothing(store: Store, tmp_path: Path) -> None:
