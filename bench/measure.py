@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import select
 import subprocess
 import sys
 import time
@@ -60,12 +61,25 @@ def _watched(process: subprocess.Popen[bytes]) -> dict[str, int]:
     """Wait for a process; watch peaks by role: `main`, and the largest of its Python and server descendants."""
     peaks: dict[str, int] = {}
     while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(WATCH_SECONDS)
+        if _ended(process, WATCH_SECONDS):
+            process.wait()
             return peaks
         for pid in (process.pid, *_descendants(process.pid)):
             role = "main" if pid == process.pid else _role(pid)
             peaks[role] = max(peaks.get(role, 0), _peak(pid))
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for a process without asking again and again, which would add up to 50 ms to what is measured."""
+    if sys.platform != "linux":
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        return process.returncode is not None
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
 
 
 def _role(pid: int) -> str:

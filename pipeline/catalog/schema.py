@@ -34,21 +34,26 @@ def version(connection: psycopg.Connection) -> int:
 
 def migrate(url: str) -> int:
     """Bring a database up to date; answers its version. Raises `SchemaTooNew` for one made by newer code."""
+    with connect(url, autocommit=True) as connection:
+        return upgrade(connection)
+
+
+def upgrade(connection: psycopg.Connection) -> int:
+    """Bring the database of a connection that commits by itself up to date, as `migrate` does."""
     steps = migrations()
     latest = max(steps)
-    with connect(url, autocommit=True) as connection:
-        current = version(connection)
-        if current < latest:
-            with translated():
-                connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
-                connection.execute(
-                    "CREATE TABLE IF NOT EXISTS schema_version"
-                    " (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-                )
-                current = version(connection)
-                for number in range(current + 1, latest + 1):
-                    _apply(connection, number, steps[number])
-                connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+    current = version(connection)
+    if current < latest:
+        with translated():
+            connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS schema_version"
+                " (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+            )
+            current = version(connection)
+            for number in range(current + 1, latest + 1):
+                _apply(connection, number, steps[number])
+            connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
     if current > latest:
         raise SchemaTooNew(
             f"The catalog has schema {current}, this program knows {latest}; update the program."

@@ -12,7 +12,7 @@ import psycopg
 from pipeline.catalog import claims, ledger, runs, second
 from pipeline.catalog.batch import PREPARE, record
 from pipeline.catalog.changes import await_deletion
-from pipeline.catalog.schema import migrate
+from pipeline.catalog.schema import upgrade
 from pipeline.claimant import Patience, is_dead
 from pipeline.database import connect, persistent, translated
 from pipeline.errors import CatalogUnavailable, SinkUnavailable
@@ -70,7 +70,8 @@ class PostgresSink:
         self._patience = Patience()
         self._since: dict[int, int] = {}
         self._unsettled: list[Sequence[Record]] = []
-        self._persist(lambda: migrate(url), min(retry_seconds, FIRST_SECONDS))
+        self._spare: psycopg.Connection | None = None
+        self._persist(self._upgrade, min(retry_seconds, FIRST_SECONDS))
 
     def begin(self, run: Run) -> None:
         """Note that a run begins, and hold the lock that says so."""
@@ -187,10 +188,20 @@ class PostgresSink:
 
     def close(self) -> None:
         """Close the connections, and with them free every claim."""
-        for connection in (self._work, self._claims):
+        for connection in (self._work, self._claims, self._spare):
             if connection is not None:
                 connection.close()
-        self._work = self._claims = None
+        self._work = self._claims = self._spare = None
+
+    def _upgrade(self) -> None:
+        """Bring the catalog up to date, over the connection that is worked on first."""
+        with contextlib.ExitStack() as stack:
+            connection = connect(self._url, autocommit=True)
+            stack.callback(connection.close)
+            upgrade(connection)
+            connection.autocommit = False
+            stack.pop_all()
+            self._spare = connection
 
     def _transact(self, work: Callable[[psycopg.Connection], Answer]) -> Answer:
         """Do work in one transaction, again from its start when the connection or the server goes away."""
@@ -198,7 +209,7 @@ class PostgresSink:
         def attempt() -> Answer:
             if self._work is None or self._work.closed:
                 self._claim(set())
-                self._work = connect(self._url)
+                self._work, self._spare = self._spare or connect(self._url), None
                 with translated():
                     self._work.execute(PREPARE)
                     if self._run:

@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -20,6 +21,7 @@ from pipeline.records import Archive, Entry, FileIdentity, State
 from pipeline.settings import Limits
 from pipeline.slices import FEWEST, slices
 from pipeline.store import UNNAMED
+from tests.conftest import sibling
 from tests.workspace import ROOT, Workspace
 
 COUNTING = """
@@ -116,6 +118,34 @@ def committed(url: str) -> int:
                 return int(found[0])
         time.sleep(0.05)
     raise AssertionError("somebody stays connected")
+
+
+def sessions(url: str) -> int:
+    """Give how many connections a database has had, once all are closed; asked from another one."""
+    name = urlsplit(url).path[1:]
+    with psycopg.connect(sibling(url, "postgres"), autocommit=True) as connection:
+        for _ in range(3600):
+            left = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+            if connection.execute(left, (name,)).fetchone() == (0,):
+                row = connection.execute(
+                    "SELECT sessions FROM pg_stat_database WHERE datname = %s", (name,)
+                ).fetchone()
+                assert row
+                return int(row[0])
+            time.sleep(0.05)
+    raise AssertionError("somebody stays connected")
+
+
+@pytest.mark.slow
+def test_connections(workspace: Workspace) -> None:
+    """A run with nothing new makes do with one connection, and one that takes archives in with two."""
+    assert workspace.ingest().code == 0
+    before = sessions(workspace.url)
+    assert "Nothing" in workspace.ingest().out
+    assert sessions(workspace.url) == before + 1
+    thumbnails(workspace.input / "a.zip", 10)
+    assert workspace.ingest().code == 0
+    assert sessions(workspace.url) == before + 3
 
 
 @pytest.mark.slow
