@@ -54,6 +54,7 @@ class Store:
         self._made: set[str] = set()
         self._count = itertools.count(1)
         self._mark = 0, "", ""
+        self._news = True
 
     def publish(self, data: bytes | memoryview, image: Image, folder: str, path: str) -> None:
         """Write an image below the extracted tree and into the store, as one file where links are possible."""
@@ -80,10 +81,14 @@ class Store:
             raise
 
     def _on_shelf(self, data: bytes | memoryview, folder: str, target: str, shelf: str) -> bool:
-        """Publish what the store has already, or can be given at once; False where that takes a temporary name."""
-        if not files.same(shelf, data):
+        """Publish what the store has already, or can be given at once; False where that takes a temporary name.
+
+        New images mostly follow new ones: the store is not asked first then, it tells by refusing the name.
+        """
+        if self._news or not files.same(shelf, data):
             self._make(files.parent(shelf))
-            if UNNAMED and files.write_unnamed(data, folder, (shelf, target)):
+            self._news = UNNAMED and files.write_unnamed(data, folder, (shelf, target))
+            if self._news:
                 return True
             if not files.same(shelf, data):
                 return False

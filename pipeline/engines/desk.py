@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from pipeline.store import Store
 from pipeline.work import work
 from pipeline.workbench import Workbench
 
+SLACK = 1.0
+"""Seconds between two settings of the alarm, at most."""
+
 
 class Desk:
     """One worker's place: what it was told, its notes, its store."""
@@ -24,11 +28,21 @@ class Desk:
         self._store = Store(bench.extracted, bench.static)
 
     def work(self, slice_: Slice, slot: int) -> list[Outcome]:
-        """Work a slice, noting in `slot` what is touched; the kernel ends this process when a member takes too long."""
+        """Work a slice, noting in `slot` what is touched; the kernel ends this process when a member takes too long.
+
+        The alarm is put off now and then, not for each member: one may take that much longer, and never less.
+        """
+        timeout = self._bench.limits.timeout
+        slack = min(SLACK, timeout / 10)
+        due = 0.0
 
         def mark(position: int) -> None:
+            nonlocal due
             self._notes.write(slot, position)
-            isolation.allow(self._bench.limits.timeout)
+            now = time.monotonic()
+            if now >= due:
+                isolation.allow(timeout + slack)
+                due = now + slack
 
         try:
             return work(slice_, self._bench, self._store, mark)

@@ -12,7 +12,7 @@ from bench.sample import encoded, picture
 from pipeline import work as module
 from pipeline.archives import ZipArchive
 from pipeline.images import inspect
-from pipeline.records import Outcome, Recorded, Slice, Verdict
+from pipeline.records import Image, Outcome, Recorded, Slice, Verdict
 from pipeline.settings import Limits
 from pipeline.store import Store, static_path
 from pipeline.work import work
@@ -73,10 +73,35 @@ def test_every_member_has_its_outcome(
 
 
 def test_the_watcher_hears_of_each_member_first(slice_: Slice, bench: Workbench) -> None:
-    """Positions are told in order, each before its member is touched."""
+    """Positions are told in order, each before its member is looked at, and again before an image is published."""
     marks: list[int] = []
     work(slice_, bench, Store(bench.extracted, bench.static), marks.append)
-    assert marks == list(range(len(MEMBERS)))
+    assert marks == [*range(len(MEMBERS)), 0, 1]
+
+
+@pytest.mark.parametrize(("most", "most_bytes"), [(1, 1 << 20), (3, 1 << 20), (64, 1), (64, 2 * len(PNG))])
+def test_groups(
+    slice_: Slice,
+    bench: Workbench,
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    most_bytes: int,
+) -> None:
+    """However many members are looked at before any is published, outcomes are the same, and marks true."""
+    expected = worked(slice_, bench)
+    marks: list[int] = []
+    published: list[tuple[int, str]] = []
+    publish = Store.publish
+
+    def watched(self: Store, data: bytes, image: Image, folder: str, path: str) -> None:
+        published.append((marks[-1], path))
+        publish(self, data, image, folder, path)
+
+    monkeypatch.setattr(Store, "publish", watched)
+    monkeypatch.setattr(module, "GROUP", most)
+    monkeypatch.setattr(module, "GROUP_BYTES", most_bytes)
+    assert work(slice_, bench, Store(bench.extracted, bench.static), marks.append) == expected
+    assert published == [(0, "good.png"), (1, "named.jpg")]
 
 
 def test_what_was_refused_unread_needs_no_archive(slice_: Slice, bench: Workbench) -> None:
