@@ -13,6 +13,7 @@ OURS, FLOOR, OTHERS = "#2f81f7", "#8b949e", "#d29922"
 def chart(results: Results) -> str:
     """Draw a bar for each contestant of the shapes with throughput; longer is faster."""
     parts: list[str] = []
+    size = "" if results.scale == 1 else f" at {results.scale:g} of full size"
     y = 8
     for name in ("photos", "tiny", "large", "many", "delivery"):
         sentence, lines = results.shapes.get(name, ("", []))
@@ -21,7 +22,7 @@ def chart(results: Results) -> str:
             continue
         y += 20
         parts.append(
-            f'<text x="0" y="{y}" class="title">{escape(sentence.rstrip("."))}, images a second</text>'
+            f'<text x="0" y="{y}" class="title">{escape(sentence.rstrip("."))}{size}, images a second</text>'
         )
         most = max(line.images / line.seconds for line in shown)
         for line in shown:
