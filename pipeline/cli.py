@@ -50,6 +50,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
+@click.version_option(package_name="image-pipeline", prog_name="image-pipeline")
 def cli() -> None:
     """Turn zips of images into a checked, de-duplicated catalog in Postgres.
 

@@ -44,8 +44,10 @@ def stop(database_url: str | None, data: Path) -> None:
 
     if database_url:
         raise ServerError(_ELSEWHERE)
-    if EmbeddedServer(data).release():
-        click.echo("Stopped.", err=True)
+    server = EmbeddedServer(data)
+    ran = server.running
+    if server.release():
+        click.echo("Stopped." if ran else "It was not running.", err=True)
     else:
         click.echo("Still used by another program; it stops when that ends.", err=True)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,18 @@ def test_help(tmp_path: Path, command: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage: python -m pipeline" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version(workspace: Workspace) -> None:
+    """`--version` says which release this is."""
+    told = workspace.run("--version")
+    assert (told.code, told.out) == (0, f"image-pipeline, version {version('image-pipeline')}\n")
+
+
+def test_stopping_what_does_not_run(tmp_path: Path) -> None:
+    """`db stop` says that there was nothing to stop, which is no error."""
+    told = Workspace(tmp_path, "").run("db", "stop")
+    assert (told.code, told.err) == (0, "It was not running.\n")
 
 
 def test_help_is_whole(workspace: Workspace) -> None:

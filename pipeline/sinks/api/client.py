@@ -30,7 +30,7 @@ MAX_AFTER = 60.0
 ROUNDS = 5
 """How many times the patience a request may take while others succeed."""
 LOCKED = (
-    "The Image API at {url} does not let this run write ({status}): {detail}"
+    "The Image API at {url} does not let this run write ({status})."
     " Set IMAGE_API_TOKEN to the token that the server was started with."
 )
 
@@ -148,7 +148,7 @@ class Client:
         if status in PASSING or status >= 500:
             raise Passing(f"it answers {status}: {detail}", _after(answer.headers.get("Retry-After", "")))
         if status in {401, 403}:
-            raise SinkError(LOCKED.format(url=self.url, status=status, detail=detail))
+            raise SinkError(LOCKED.format(url=self.url, status=status))
         if status < 400:
             raise SinkError(
                 f"{self.url} leads to {answer.headers.get('Location', 'elsewhere')}; use that URL."
