@@ -95,10 +95,13 @@ def test_a_direct_run_holds_against_the_api(api: Api) -> None:
     entry = sender.open()
     sender.client.delete(f"/claims/{sender.run}")
     with psycopg.connect(api.workspace.url) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", (claims.key(bytes.fromhex("ab" * 32)),))
+        key = (claims.key(bytes.fromhex("ab" * 32)),)
+        connection.execute("SELECT pg_advisory_lock(%s)", key)
         assert sender.open()["state"] == "busy"
         refused = {"archive": entry["id"], "index": 0, "name": "x", "verdict": "ignored", "reason": "litter"}
         assert sender.batch([refused]).status_code == 409
+        # A connection that is closed is gone from Postgres a moment later only.
+        connection.execute("SELECT pg_advisory_unlock(%s)", key)
     assert sender.open()["state"] == "running"
 
 
