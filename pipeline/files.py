@@ -41,7 +41,9 @@ class explained:
     ) -> None:
         if isinstance(error, OSError):
             advice = _ADVICE.get(error.errno or 0, os.strerror(error.errno or errno.EIO))
-            raise StoreError(f"{error.filename or self._path} cannot be written: {advice}.") from error
+            # Of two names, the second is the one that people know.
+            place = error.filename2 or error.filename or self._path
+            raise StoreError(f"{place} cannot be written: {advice}.") from error
 
 
 def write(path: str, data: bytes | memoryview) -> None:
@@ -97,7 +99,7 @@ def link(source: str, target: str) -> bool:
 def same(path: str, data: bytes | memoryview) -> bool:
     """Tell whether a file has exactly this content."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _open_to_read(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
@@ -112,6 +114,11 @@ def same(path: str, data: bytes | memoryview) -> bool:
         os.close(descriptor)
 
 
+def _open_to_read(path: str, flags: int) -> int:
+    """Open what may be no file: a pipe that somebody put there has no end, and nobody may ever write to it."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
 def parent(path: str) -> str:
     """Give the folder of an absolute path."""
     return path[: path.rfind("/")] or "/"
@@ -120,7 +127,7 @@ def parent(path: str) -> str:
 def digest(path: str) -> bytes:
     """Give the SHA-256 of a file; empty when there is none."""
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=_open_to_read) as file:
             return hashlib.file_digest(file, "sha256").digest()
     except (FileNotFoundError, IsADirectoryError):
         return b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -179,6 +180,14 @@ def test_links_planted_in_the_way(store: Store, tmp_path: Path) -> None:
     assert list(elsewhere.iterdir()) == []
 
 
+def test_a_folder_in_the_way_is_named(store: Store, tmp_path: Path) -> None:
+    """A folder where an image belongs is told by its own name, not by that of a temporary file."""
+    place = tmp_path / "extracted/archive/a.png"
+    place.mkdir(parents=True)
+    with pytest.raises(StoreError, match=re.escape(f"{place} cannot be written: Is a directory.")):
+        store.publish(DATA, IMAGE, "archive", "a.png")
+
+
 def test_a_link_planted_as_the_file_is_replaced(store: Store, tmp_path: Path) -> None:
     """A symbolic link where an image belongs does not lead its bytes astray."""
     victim = tmp_path / "victim"
@@ -188,6 +197,21 @@ def test_a_link_planted_as_the_file_is_replaced(store: Store, tmp_path: Path) ->
     store.publish(DATA, IMAGE, "archive", "a.png")
     assert victim.read_bytes() == b"precious"
     assert not (tmp_path / "extracted/archive/a.png").is_symlink()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("place", ["extracted/archive/a.png", f"static/{static_path(IMAGE.sha256, 'png')}"])
+def test_a_pipe_in_the_way_is_replaced(store: Store, tmp_path: Path, place: str) -> None:
+    """Nobody waits for what a named pipe may have to say."""
+    (tmp_path / place).parent.mkdir(parents=True)
+    os.mkfifo(tmp_path / place)
+    for _ in range(2):
+        store.publish(DATA, IMAGE, "archive", "a.png")
+    assert store.restore(IMAGE.sha256, "png", "archive", "a.png")
+    assert list(files(tmp_path).values()) == [DATA, DATA]
+    os.unlink(tmp_path / "static" / static_path(IMAGE.sha256, "png"))
+    os.mkfifo(tmp_path / "static" / static_path(IMAGE.sha256, "png"))
+    assert not store.restore(IMAGE.sha256, "png", "archive", "a.png")
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write everywhere")
