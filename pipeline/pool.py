@@ -7,6 +7,7 @@ it is allowed to take.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
@@ -22,11 +23,19 @@ HEARING = 2.0
 
 
 class Manager(PoolManager):
-    """Waits for the words of the dead before it gives up on knowing what they were at."""
+    """Hears what the dead said before it says what they were at: they may have ended one task and begun another."""
+
+    _rounds = 0
+
+    def process_next_message(self, timeout: float) -> None:
+        """Hear a worker, if one says something in time."""
+        super().process_next_message(timeout)
+        self._rounds += 1
 
     def handle_worker_expiration(self, expiration: tuple[int, int]) -> None:
         """Fail the task of a worker that died."""
         deadline = time.monotonic() + HEARING
+        self._hear_out(deadline)
         while time.monotonic() < deadline:
             try:
                 self.find_expired_task(expiration[0])
@@ -34,6 +43,16 @@ class Manager(PoolManager):
             except (LookupError, BrokenProcessPool):
                 time.sleep(PULSE / 4)
         super().handle_worker_expiration(expiration)
+
+    def _hear_out(self, deadline: float) -> None:
+        """Wait until all is read that was said so far, and the last of it is understood."""
+        channel = self.worker_manager.pool_channel
+        with contextlib.suppress(OSError, ValueError):
+            while channel and channel.poll(0) and time.monotonic() < deadline:
+                time.sleep(PULSE / 4)
+        rounds = self._rounds
+        while self._rounds == rounds and self.context.alive and time.monotonic() < deadline:
+            time.sleep(PULSE / 4)
 
 
 class Pool(ProcessPool):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from pebble import ProcessExpired
+from pebble.pool.process import PoolManager
 
 from pipeline import isolation
 from pipeline.pool import Pool
@@ -63,6 +64,25 @@ def test_many_deaths(pool: Pool) -> None:
                 future.result(timeout=60)
         else:
             assert future.result(timeout=60) == number
+
+
+@pytest.mark.slow
+def test_a_death_after_an_answer(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However late words are read, a worker's death belongs to the task that it began last."""
+    hear = PoolManager.process_next_message
+
+    def late(manager: PoolManager, timeout: float) -> None:
+        time.sleep(0.1)
+        hear(manager, timeout)
+
+    monkeypatch.setattr(PoolManager, "process_next_message", late)
+    for number in range(3):
+        answered = [pool.schedule(abs, args=[-number]) for _ in range(2)]
+        dead = [pool.schedule(os._exit, args=[7], timeout=500.0) for _ in range(2)]
+        assert [future.result(timeout=60) for future in answered] == [number, number]
+        for future in dead:
+            with pytest.raises(ProcessExpired):
+                future.result(timeout=60)
 
 
 @pytest.mark.slow
