@@ -13,6 +13,7 @@ from pipeline.brake import Brake
 from pipeline.engines.interface import Done, Engine
 from pipeline.errors import ArchiveError
 from pipeline.flow import End, conclude, size, weight
+from pipeline.flusher import Flusher
 from pipeline.inbox import Delivery
 from pipeline.intake import Intake, Opened
 from pipeline.records import (
@@ -66,6 +67,10 @@ class Ingest:
     _again: set[int] = field(default_factory=set)
     _lost: list[Delivery] = field(default_factory=list)
     _flying: int = 0
+    _flusher: Flusher = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._flusher = Flusher(self.store.flush)
 
     def run(self, deliveries: Iterable[Delivery]) -> Iterator[ArchiveResult]:
         """Yield each delivery's result once it is final; raises `SinkUnavailable` and `StoreError`.
@@ -80,6 +85,8 @@ class Ingest:
                 self._deliver(batch)
                 self._settle()
                 yield from self._drain()
+            while self._flusher.waits():
+                self._finish(self._flusher.settled(wait=True))
             while self._closing:
                 self._settle(wait=True)
                 yield from self._drain()
@@ -156,9 +163,10 @@ class Ingest:
         ends = [item for item in batch if isinstance(item, End)]
         if records:
             self.sink.write(records)
-        if not ends:
-            return
-        self.store.flush()
+        self._finish(self._flusher.settled(ends))
+
+    def _finish(self, ends: list[End]) -> None:
+        """Have the sink close archives whose files are on the disk."""
         whole = [end for end in ends if not end.error]
         early = [end for end in ends if end.error]
         if whole:

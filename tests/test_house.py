@@ -52,6 +52,7 @@ LAYERS = [
         "pipeline.aftercare",
         "pipeline.lookout",
     },
+    {"pipeline.flusher"},
     {"pipeline.ingest", "pipeline.report", "pipeline.retry", "pipeline.verify"},
     {"pipeline.progress", "pipeline.journal", "pipeline.metrics"},
     {"pipeline.commands"},

@@ -30,7 +30,7 @@ ARCHIVES = 5
 
 
 class Event(NamedTuple):
-    """Something that happened: a name was `made`, a file system was `flushed`, archives were `closed`."""
+    """Something that happened: a name was `made`, a flush `began` and is `flushed`, archives were `closed`."""
 
     what: str
     where: str
@@ -61,7 +61,13 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[Event]:
     monkeypatch.setattr(ledger, "finish", closing)
     monkeypatch.setattr(os, "link", noted(os.link, "made", 1))
     monkeypatch.setattr(os, "replace", noted(os.replace, "made", 1))
-    monkeypatch.setattr(files, "sync", noted(files.sync, "flushed", 0))
+    sync = noted(files.sync, "flushed", 0)
+
+    def flushing(root: str) -> None:
+        seen.append(Event("began", root))
+        sync(root)
+
+    monkeypatch.setattr(files, "sync", flushing)
     return seen
 
 
@@ -98,20 +104,30 @@ def ingest(tmp_path: Path, database_url: str) -> Iterator[Callable[[], None]]:
 
 
 def unsafe(events: Sequence[Event], roots: Sequence[Path]) -> list[str]:
-    """Name the archives that were closed before every name below the roots was flushed, or not for good.
+    """Name the archives that were closed before every name made for them was flushed, or not for good.
 
-    A flush covers all that was made before it, in both roots; what is made later needs another.
+    A flush covers all that was made before it began, in both roots, once it has ended. One worker makes an image's
+    name in the store right before the one below the archive's folder, which is looked for here.
     """
-    found, dirty = [], {str(root): False for root in roots}
-    for event in events:
-        for root in dirty:
-            if event.what == "made" and event.where.startswith(root + "/"):
-                dirty[root] = True
-            elif event.what == "flushed" and event.where == root:
-                dirty[root] = False
-        if event.what == "closed" and (not event.durable or any(dirty.values())):
-            found.append(event.where)
+    found = []
+    for place, event in enumerate(events):
+        if event.what == "closed":
+            folder = f"{roots[0]}/{event.where}/"
+            last = max(at for at in range(place) if events[at].where.startswith(folder))
+            done = {name.where for name in _covering(events[last:place])}
+            if not event.durable or not {str(root) for root in roots} <= done:
+                found.append(event.where)
     return found
+
+
+def _covering(events: Sequence[Event]) -> Iterator[Event]:
+    """Yield the ends of the flushes that began among these events."""
+    begun = set()
+    for event in events:
+        if event.what == "began":
+            begun.add(event.where)
+        elif event.what == "flushed" and event.where in begun:
+            yield event
 
 
 def test_files_are_on_the_disk_before_an_archive_is_done(
@@ -137,5 +153,5 @@ def test_the_check_itself(
     ingest()
     roots = [tmp_path / "extracted", tmp_path / "static"]
     assert len(set(unsafe(events, roots))) == ARCHIVES
-    flushed = [Event("flushed", str(root)) for root in roots]
+    flushed = [Event(what, str(root)) for root in roots for what in ("began", "flushed")]
     assert len(set(unsafe([part for event in events for part in (*flushed, event)], roots))) == ARCHIVES
