@@ -67,11 +67,12 @@ def write_unnamed(data: bytes | memoryview, folder: str, names: Iterable[str]) -
         return False
     try:
         _fill(descriptor, data)
-        itself = f"/proc/self/fd/{descriptor}"
+        first, *others = names
         try:
-            for name in names:
-                # Given a descriptor, which an absolute path makes no use of, the call follows the link in /proc.
-                os.link(itself, name, src_dir_fd=descriptor, follow_symlinks=True)
+            # Given a descriptor, which an absolute path makes no use of, the call follows the link in /proc.
+            os.link(f"/proc/self/fd/{descriptor}", first, src_dir_fd=descriptor, follow_symlinks=True)
+            for name in others:
+                os.link(first, name, follow_symlinks=False)
         except OSError:
             return False
         return True

@@ -8,12 +8,14 @@ import os
 import tempfile
 from collections.abc import Iterator
 from multiprocessing.reduction import DupFd
+from struct import Struct
 from typing import Protocol
 
 from pipeline.errors import StoreError
 
 SLOTS = 4096
-WIDTH = 8
+_POSITION = Struct("<Q")
+WIDTH = _POSITION.size
 
 
 class _Inherited(Protocol):
@@ -57,11 +59,11 @@ class Notes:
 
     def write(self, slot: int, position: int) -> None:
         """Note the position of the item that is touched next."""
-        self._map[slot * WIDTH : (slot + 1) * WIDTH] = position.to_bytes(WIDTH, "little")
+        _POSITION.pack_into(self._map, slot * WIDTH, position)
 
     def read(self, slot: int) -> int:
         """Give the position that was noted last."""
-        return int.from_bytes(self._map[slot * WIDTH : (slot + 1) * WIDTH], "little")
+        return int(_POSITION.unpack_from(self._map, slot * WIDTH)[0])
 
     def close(self) -> None:
         """Let the memory go."""

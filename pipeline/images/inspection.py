@@ -50,7 +50,7 @@ def inspect(data: bytes | memoryview, limits: Limits, check: str = "decode") -> 
     """
     found = _inspect(Source(memoryview(data), limits), check)
     sha1 = hashlib.sha1(data, usedforsecurity=False).digest()
-    return found._replace(sha256=hashlib.sha256(data).digest(), sha1=sha1)
+    return Image(hashlib.sha256(data).digest(), sha1, *found[2:])
 
 
 def inspect_file(  # noqa: PLR0913 - what hashing on the way found

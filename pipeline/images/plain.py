@@ -6,6 +6,7 @@ of these and goes the long way, so that both ways tell the same.
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Final, NamedTuple
 
 from pipeline.images.tags import EXIF
@@ -27,6 +28,8 @@ PROGRESSIVE = 0xC2
 TABLE = 65
 MODES: Final = {1: "L", 3: "RGB"}
 XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
+_SEGMENT: Final = Struct(">BBH")
+_FRAME: Final = Struct(">BHHB")
 _HARMLESS: Final = frozenset({COM, DHT, DRI})
 
 
@@ -46,12 +49,11 @@ def read(picture: memoryview) -> Header | None:
     place, last = 2, len(picture) - 20
     width = height = components = frame = 0
     exif, xmp = b"", False
-    while place < last and picture[place] == 0xFF:
-        marker = picture[place + 1]
-        size = picture[place + 2] << 8 | picture[place + 3]
+    while place < last:
+        mark, marker, size = _SEGMENT.unpack_from(picture, place)
         begin = place + 4
         place += 2 + size
-        if size < 2 or place > last:
+        if mark != 0xFF or size < 2 or place > last:
             return None
         if marker in _HARMLESS:
             continue
@@ -62,23 +64,24 @@ def read(picture: memoryview) -> Header | None:
             whole = frame in SEQUENTIAL and named == components
             return Header(width, height, components, whole, exif, xmp)
         if marker in SEQUENTIAL or marker == PROGRESSIVE:
-            frame, components, before = marker, picture[begin + 5], components
-            height = picture[begin + 1] << 8 | picture[begin + 2]
-            width = picture[begin + 3] << 8 | picture[begin + 4]
-            if before or picture[begin] != 8 or components not in MODES or size != 8 + 3 * components:
+            frame, before = marker, components
+            depth, height, width, components = _FRAME.unpack_from(picture, begin)
+            if before or depth != 8 or components not in MODES or size != 8 + 3 * components:
                 return None
-        elif marker == APP1 and not exif and bytes(picture[begin:place]).startswith(EXIF):
-            exif = bytes(picture[begin:place])
-        elif marker == APP1 and bytes(picture[begin:place]).startswith(XMP):
+            continue
+        body = bytes(picture[begin:place])
+        if marker == APP1 and not exif and body.startswith(EXIF):
+            exif = body
+        elif marker == APP1 and body.startswith(XMP):
             xmp = True
-        elif not _usual(marker, bytes(picture[begin:place])):
+        elif not _usual(marker, body):
             return None
     return None
 
 
 def _usual(marker: int, body: bytes) -> bool:
     if marker == DQT:
-        return len(body) % TABLE == 0 and all(body[place] < 16 for place in range(0, len(body), TABLE))
+        return len(body) % TABLE == 0 and max(body[::TABLE], default=0) < 16
     if marker == APP0:
         return len(body) >= 14 and body[:5] == b"JFIF\0"
     if marker == APP13:

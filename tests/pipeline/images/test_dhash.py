@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, strategies
 from PIL import Image as Pillow
 
 from bench.sample import picture
@@ -29,6 +30,17 @@ def test_the_first_pixel_is_the_first_bit() -> None:
     spot = Pillow.new("L", (9, 8))
     spot.putpixel((0, 0), 255)
     assert dhash(spot) == -(1 << 63)
+
+
+@given(strategies.binary(min_size=72, max_size=72))
+def test_every_bit_is_one_comparison(pixels: bytes) -> None:
+    """A bit is set where a pixel is brighter than its right neighbour, and never compares two rows."""
+    picture = Pillow.frombytes("L", (9, 8), pixels)
+    value = 0
+    for row in range(8):
+        for column in range(8):
+            value = value << 1 | (picture.getpixel((column, row)) > picture.getpixel((column + 1, row)))  # type: ignore[operator]
+    assert dhash(picture) == int.from_bytes(value.to_bytes(8, "big"), "big", signed=True)
 
 
 def test_size_does_not_matter() -> None:
