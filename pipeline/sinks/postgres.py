@@ -30,7 +30,7 @@ from pipeline.records import (
 )
 from pipeline.server import serving
 from pipeline.settings import Settings
-from pipeline.words import counted
+from pipeline.sinks.holding import Holding
 
 Answer = TypeVar("Answer")
 
@@ -63,8 +63,7 @@ class PostgresSink:
         self._url = url
         self._seconds = retry_seconds
         self._work: psycopg.Connection | None = None
-        self._claims: psycopg.Connection | None = None
-        self._held: set[int] = set()
+        self._holding = Holding(url)
         self._run: Run | None = None
         self._lost = False
         self._patience = Patience()
@@ -114,7 +113,7 @@ class PostgresSink:
             for archive in archives
         ]
         working = {entry.id for entry in entries if entry.state in {State.NEW, State.RUNNING}}
-        self._free(
+        self._holding.free(
             {
                 _key(entry.archive)
                 for entry in entries
@@ -159,7 +158,7 @@ class PostgresSink:
         ids = [entry.id for entry in entries]
         balances = self._transact(lambda connection: ledger.finish(connection, ids, close=close))
         self._unsettled = []
-        self._free({_key(entry.archive) for entry in entries})
+        self._holding.free({_key(entry.archive) for entry in entries})
         for id_ in ids:
             self._since.pop(id_, None)
         closed: Future[list[Closing]] = Future()
@@ -188,10 +187,11 @@ class PostgresSink:
 
     def close(self) -> None:
         """Close the connections, and with them free every claim."""
-        for connection in (self._work, self._claims, self._spare):
+        for connection in (self._work, self._spare):
             if connection is not None:
                 connection.close()
-        self._work = self._claims = self._spare = None
+        self._work = self._spare = None
+        self._holding.close()
 
     def _upgrade(self) -> None:
         """Bring the catalog up to date, over the connection that is worked on first."""
@@ -208,7 +208,7 @@ class PostgresSink:
 
         def attempt() -> Answer:
             if self._work is None or self._work.closed:
-                self._claim(set())
+                self._holding.claim(set())
                 self._work, self._spare = self._spare or connect(self._url), None
                 with translated():
                     self._work.execute(PREPARE)
@@ -238,45 +238,12 @@ class PostgresSink:
             self._lost = True
             raise SinkUnavailable(str(error)) from error
 
-    def _claim(self, keys: set[int]) -> set[int]:
-        """Claim archives over a connection that is known to live; answers those that are held, old and new.
-
-        A new connection takes the old one's claims over first, and goes no further when another run was faster.
-        """
-        if self._claims is not None and not _alive(self._claims):
-            self._claims.close()
-        if self._claims is None or self._claims.closed:
-            if not (keys or self._held):
-                return set()
-            claims = connect(self._url, autocommit=True)
-            if lost := self._held - _lock(claims, self._held):
-                claims.close()
-                raise CatalogUnavailable(
-                    f"The connection broke, and another run has claimed {counted(len(lost), 'archive')}."
-                )
-            self._claims = claims
-        self._held |= _lock(self._claims, keys - self._held)
-        return keys & self._held
-
     def _claim_patiently(self, keys: set[int]) -> set[int]:
         """Claim archives; what a killed run's last transaction still holds is free in a moment."""
-        claimed = self._persist(lambda: self._claim(keys))
+        claimed = self._persist(lambda: self._holding.claim(keys))
         while claimed != keys and self._patience.wait():
-            claimed = self._persist(lambda: self._claim(keys))
+            claimed = self._persist(lambda: self._holding.claim(keys))
         return claimed
-
-    def _free(self, keys: set[int]) -> None:
-        keys &= self._held
-        self._held -= keys
-        if not keys or self._claims is None or self._claims.closed:
-            return
-        try:
-            self._claims.execute(
-                "SELECT pg_advisory_unlock(key) FROM unnest(%s::int8[]) AS asked (key)", (list(keys),)
-            )
-        except psycopg.Error:
-            # A broken connection has freed its locks; the next claim opens another.
-            self._claims.close()
 
 
 def _open(connection: psycopg.Connection, archives: Sequence[Archive]) -> list[Entry]:
@@ -293,24 +260,6 @@ def _open(connection: psycopg.Connection, archives: Sequence[Archive]) -> list[E
     ]
     claims.seize(connection, [entry.id for entry in answer if entry.state in {State.NEW, State.RUNNING}])
     return answer
-
-
-def _alive(connection: psycopg.Connection) -> bool:
-    try:
-        connection.execute("SELECT 1")
-    except psycopg.Error:
-        return False
-    return True
-
-
-def _lock(connection: psycopg.Connection, keys: set[int]) -> set[int]:
-    if not keys:
-        return set()
-    with translated():
-        rows = connection.execute(
-            "SELECT key FROM unnest(%s::int8[]) AS asked (key) WHERE pg_try_advisory_lock(key)", (list(keys),)
-        ).fetchall()
-    return {row[0] for row in rows}
 
 
 def _key(archive: Archive) -> int:
