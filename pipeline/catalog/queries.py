@@ -1,4 +1,4 @@
-"""Reading the catalog for people: archives with balances, and members that were not stored."""
+"""Reading the catalog for people: archives with balances, and what was not stored of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ArchiveRow(NamedTuple):
 
 
 class UnstoredRow(NamedTuple):
-    """One member that is not stored."""
+    """One member that is not stored; `member` is empty where it is the archive itself."""
 
     archive: str
     member: str
@@ -44,6 +44,8 @@ _ABOUT_IMAGES = "SELECT reltuples::bigint FROM pg_class WHERE oid = 'image_info'
 MANY = 100_000
 _ARCHIVES = """
 SELECT name, state, reason, detail, members, stored, duplicate, rejected, ignored, failed FROM archive ORDER BY id"""
+_REFUSED = """
+SELECT name, '', state, reason, detail FROM archive WHERE state IN ('rejected', 'failed') ORDER BY id"""
 _UNSTORED = """
 SELECT a.name, u.member_name, u.verdict, u.reason, u.detail
 FROM unstored_member u JOIN archive a ON a.id = u.archive_id ORDER BY u.archive_id, u.member_index"""
@@ -55,6 +57,13 @@ def archives(connection: psycopg.Connection) -> Iterator[ArchiveRow]:
         for row in cursor.execute(_ARCHIVES):
             name, state, reason, detail, *counts = row
             yield ArchiveRow(name, state, reason, detail, Balance(*counts))
+
+
+def refused(connection: psycopg.Connection) -> Iterator[UnstoredRow]:
+    """Stream the archives that were refused whole, or failed; inside the caller's transaction."""
+    with connection.cursor("refused") as cursor:
+        for row in cursor.execute(_REFUSED):
+            yield UnstoredRow(*row)
 
 
 def unstored(connection: psycopg.Connection) -> Iterator[UnstoredRow]:

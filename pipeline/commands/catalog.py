@@ -1,11 +1,13 @@
-"""`status` and `rejects`: what the catalog says of archives, and of members that are not stored."""
+"""`status` and `rejects`: what the catalog says of archives, and of what is not stored."""
 
 from __future__ import annotations
 
 import csv
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,12 +54,13 @@ def _archive_line(row: ArchiveRow) -> str:
 @database_options
 @format_option("PIPELINE_FORMAT", "table", "csv", "json")
 def rejects(database_url: str | None, data: Path, form: str) -> None:
-    """List every member that is not stored: archive, member, verdict, reason, detail.
+    """List what is not stored, archives refused whole and members: archive, member, verdict, reason, detail.
 
-    As CSV it is safe in terminals and spreadsheets: what does not print is spelled (\\n, \\x1b), a backslash is
-    doubled, and what looks like a formula has an apostrophe in front. JSON has every name as it is.
+    Archives come first; their member is empty. As CSV it is safe in terminals and spreadsheets: what does not print
+    is spelled (\\n, \\x1b), a backslash is doubled, and what looks like a formula has an apostrophe in front. JSON
+    has every name as it is.
     """
-    from pipeline.catalog.queries import unstored  # noqa: PLC0415
+    from pipeline.catalog.queries import refused, unstored  # noqa: PLC0415
     from pipeline.catalog.schema import migrate  # noqa: PLC0415
     from pipeline.database import connect, translated  # noqa: PLC0415
     from pipeline.server import serving  # noqa: PLC0415
@@ -65,25 +68,35 @@ def rejects(database_url: str | None, data: Path, form: str) -> None:
     with serving(database_url, data) as url:
         migrate(url)
         with connect(url) as connection, translated():
-            {"table": _table, "csv": _csv, "json": _json}[form](unstored(connection))
+            {"table": _table, "csv": _csv, "json": _json}[form](refused(connection), unstored(connection))
 
 
-def _table(rows: Iterator[UnstoredRow]) -> None:
-    count = 0
-    for count, row in enumerate(rows, 1):  # noqa: B007 - the last count is wanted
-        line = f"{row.verdict:<8}  {row.reason:<18}  {printable(row.archive)}: {printable(row.member)}"
-        click.echo(line + (f"  ({printable(row.detail)})" if row.detail else ""))
-    click.echo(f"{counted(count, 'member')} not stored." if count else "Every member is stored.", err=True)
+def _table(archives: Iterator[UnstoredRow], members: Iterator[UnstoredRow]) -> None:
+    counts: Counter[str] = Counter()
+    for row in archives:
+        counts[row.verdict] += 1
+        _line(row, "whole archive" if row.verdict == "rejected" else "not finished")
+    found = 0
+    for found, row in enumerate(members, 1):  # noqa: B007 - the last count is wanted
+        _line(row, printable(row.member))
+    parts = [f"{counted(found, 'member')} not stored"] * bool(found)
+    parts += [f"{counted(count, 'archive')} {verdict}" for verdict, count in counts.items()]
+    click.echo(f"{', '.join(parts)}." if parts else "Every member is stored.", err=True)
 
 
-def _csv(rows: Iterator[UnstoredRow]) -> None:
+def _line(row: UnstoredRow, what: str) -> None:
+    line = f"{row.verdict:<8}  {row.reason:<18}  {printable(row.archive)}: {what}"
+    click.echo(line + (f"  ({printable(row.detail)})" if row.detail else ""))
+
+
+def _csv(archives: Iterator[UnstoredRow], members: Iterator[UnstoredRow]) -> None:
     writer = csv.writer(sys.stdout)
     writer.writerow(("archive", "member", "verdict", "reason", "detail"))
-    writer.writerows([cell(text) for text in row] for row in rows)
+    writer.writerows([cell(text) for text in row] for row in chain(archives, members))
 
 
-def _json(rows: Iterator[UnstoredRow]) -> None:
+def _json(archives: Iterator[UnstoredRow], members: Iterator[UnstoredRow]) -> None:
     click.echo("[", nl=False)
-    for number, row in enumerate(rows):
+    for number, row in enumerate(chain(archives, members)):
         click.echo(("," if number else "") + "\n" + json.dumps(row._asdict()), nl=False)
     click.echo("\n]")

@@ -112,17 +112,22 @@ def test_strict_makes_rejections_an_error(sampled: Workspace) -> None:
 
 @pytest.mark.slow
 def test_status_and_rejects(sampled: Workspace) -> None:
-    """What was not taken is listed as a table, as CSV and as JSON."""
+    """What was not taken, archives refused whole too, is listed as a table, as CSV and as JSON."""
+    (sampled.input / "broken.zip").write_bytes(b"no zip")
+    (sampled.input / "dangling.zip").symlink_to("nowhere")
     sampled.ingest()
     status = sampled.run("status")
     assert (status.code, "sample.zip" in status.out) == (0, True)
     table = sampled.run("rejects")
     assert "shop/cut.jpg" in table.out
+    assert "rejected  not-a-zip           broken.zip: whole archive  (it has only 6 bytes)" in table.out
+    assert "failed    vanished            dangling.zip: not finished" in table.out
+    assert table.err == "3 members not stored, 1 archive rejected, 1 archive failed.\n"
     rows = list(csv.DictReader(io.StringIO(sampled.run("rejects", "--format", "csv").out)))
-    assert [row["reason"] for row in rows] == ["truncated", "not-an-image", "litter"]
-    document = json.loads(sampled.run("rejects", "--format", "json").out)
-    assert {"archive", "member", "verdict", "reason", "detail"} == set(document[0])
-    assert [row["member"] for row in document] == [row["member"] for row in rows]
+    assert [row["reason"] for row in rows] == ["not-a-zip", "vanished", "truncated", "not-an-image", "litter"]
+    assert [(row["archive"], row["member"]) for row in rows[:2]] == [("broken.zip", ""), ("dangling.zip", "")]
+    assert json.loads(sampled.run("rejects", "--format", "json").out) == rows
+    assert list(rows[0]) == ["archive", "member", "verdict", "reason", "detail"]
 
 
 def test_nothing_to_do(workspace: Workspace) -> None:
