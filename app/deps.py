@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from app.gate import Gate
+from app.impatience import Impatient
 from app.inspectors import Inspectors
 from app.problems import busy
 from app.settings import ApiSettings
@@ -24,7 +25,7 @@ from pipeline.store import Store
 class Database:
     """The catalog's Postgres behind a pool; for sync code, such as sync routes and `run_in_threadpool`."""
 
-    pool: ConnectionPool
+    pool: ConnectionPool[Impatient]
 
     @contextlib.contextmanager
     def transaction(self, patience: float | None = None) -> Iterator[psycopg.Connection]:
@@ -45,8 +46,11 @@ class Database:
             finally:
                 self.pool.putconn(connection)
 
-    def _working(self, patience: float) -> psycopg.Connection:
-        """Take a connection that answers; the pool's own check rests for seconds after each that does not."""
+    def _working(self, patience: float) -> Impatient:
+        """Take a connection that answers; the pool's own check rests for seconds after each that does not.
+
+        It also waits for ever for a server that is frozen.
+        """
         deadline = time.monotonic() + patience
         while True:
             try:
@@ -54,9 +58,11 @@ class Database:
             except (PoolTimeout, TooManyRequests) as error:
                 raise busy("No connection to the database is free.") from error
             try:
-                ConnectionPool.check_connection(connection)
+                connection.check()
             except psycopg.OperationalError:
                 self.pool.putconn(connection)
+                if time.monotonic() > deadline:
+                    raise
             except BaseException:
                 self.pool.putconn(connection)
                 raise

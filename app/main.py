@@ -19,6 +19,7 @@ from app.deps import Database, Services
 from app.desk import Desk
 from app.door import Door
 from app.gate import Gate
+from app.impatience import Impatient
 from app.inspectors import Inspectors
 from app.metrics import Metrics
 from app.routes import archives, batches, files, gallery, health, images, ledger, retry, runs
@@ -78,6 +79,7 @@ def _open(settings: ApiSettings, stack: contextlib.ExitStack) -> Services:
     persistent(lambda: migrate(url), START_SECONDS)
     pool = stack.enter_context(
         ConnectionPool(
+            connection_class=Impatient,
             kwargs=parameters(url),
             configure=_prepare,
             min_size=min(2, settings.database_connections),

@@ -9,12 +9,15 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from app.deps import Database
+from app.impatience import Impatient
 from tests.conftest import end_connections, sibling
 
 
 def test_many_broken_connections_delay_nobody(database_url: str) -> None:
     """A request passes over every connection that Postgres ended meanwhile, without a rest after each."""
-    with ConnectionPool(database_url, min_size=10, max_size=10, timeout=60, open=True) as pool:
+    with ConnectionPool(
+        database_url, connection_class=Impatient, min_size=10, max_size=10, timeout=60, open=True
+    ) as pool:
         pool.wait(180)
         with psycopg.connect(sibling(database_url, "postgres"), autocommit=True) as admin:
             assert end_connections(admin, urlsplit(database_url).path[1:]) == 10
