@@ -53,6 +53,7 @@ def work(
                 if quarantine:
                     mark(position)
                     quarantine.settle(slice_, member, outcome, (reader, bench.limits))
+        reader.check()
     return outcomes
 
 

@@ -58,12 +58,14 @@ class MemberReader:
         except OSError as error:
             raise ArchiveError("unreadable", f"{error.strerror}") from error
         try:
-            now = os.fstat(descriptor).st_size
-            if now != size:
-                raise ArchiveError("vanished", f"it had {counted(size, 'byte')} and now has {now:,}")
+            now = os.fstat(descriptor)
+            if now.st_size != size:
+                raise ArchiveError("vanished", f"it had {counted(size, 'byte')} and now has {now.st_size:,}")
             self._map = mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
-        finally:
+        except BaseException:
             os.close(descriptor)
+            raise
+        self._descriptor, self._written = descriptor, now.st_mtime_ns
         self._view = memoryview(self._map)
 
     def __enter__(self) -> Self:
@@ -72,10 +74,17 @@ class MemberReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        os.close(self._descriptor)
         self._view.release()
         # A decoder or a traceback may still hold a piece; the map goes when that does.
         with contextlib.suppress(BufferError):
             self._map.close()
+
+    def check(self) -> None:
+        """Raise `ArchiveError` if the file was written to meanwhile: pieces may not be what they were."""
+        now = os.fstat(self._descriptor)
+        if (now.st_size, now.st_mtime_ns) != (len(self._map), self._written):
+            raise ArchiveError("vanished", "somebody wrote to it meanwhile")
 
     def read(self, member: Member, limits: Limits) -> bytes | memoryview:
         """Give a member's bytes, checked; never more than it declares. Raises `MemberError`."""

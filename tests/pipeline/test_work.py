@@ -11,6 +11,7 @@ import pytest
 from bench.sample import encoded, picture
 from pipeline import work as module
 from pipeline.archives import ZipArchive
+from pipeline.errors import ArchiveError
 from pipeline.images import inspect
 from pipeline.records import Image, Outcome, Recorded, Slice, Verdict
 from pipeline.settings import Limits
@@ -102,6 +103,29 @@ def test_groups(
     monkeypatch.setattr(module, "GROUP_BYTES", most_bytes)
     assert work(slice_, bench, Store(bench.extracted, bench.static), marks.append) == expected
     assert published == [(0, "good.png"), (1, "named.jpg")]
+
+
+def test_what_is_overwritten_while_it_is_worked_is_not_taken(
+    slice_: Slice, bench: Workbench, tmp_path: Path
+) -> None:
+    """Bytes that change between being looked at and being published are no image, and the archive fails."""
+    whole = Path(slice_.path).read_bytes()
+    marks: list[int] = []
+
+    def overwrite(position: int) -> None:
+        marks.append(position)
+        if len(marks) == 2:
+            with Path(slice_.path).open("r+b") as file:
+                file.seek(whole.index(PNG) + len(PNG) // 2)
+                file.write(b"spoiled")
+
+    image = slice_._replace(members=slice_.members[:1])
+    with pytest.raises(ArchiveError, match="wrote to it"):
+        work(image, bench, Store(bench.extracted, bench.static), overwrite)
+    Path(slice_.path).write_bytes(whole)
+    assert worked(image, bench)[0].image is not None
+    assert {path.read_bytes() for path in (tmp_path / "static").rglob("*.png")} == {PNG}
+    assert (tmp_path / "extracted/a/good.png").read_bytes() == PNG
 
 
 def test_what_was_refused_unread_needs_no_archive(slice_: Slice, bench: Workbench) -> None:
