@@ -9,7 +9,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +24,8 @@ from pipeline.settings import Limits
 
 ARCHIVE_RATIO_GRACE = 1280 << 10
 """Bytes added to an archive's before its ratio is judged: flat pictures pack extremely well."""
+SHARES = 64
+"""Parts in which hashes are sorted: a list of all of them takes four times the memory of the hashes themselves."""
 
 
 @dataclass(slots=True)
@@ -83,7 +85,8 @@ class ZipArchive:
 
     def _judge(self) -> _Names:
         """Walk the directory once: count, add up, look for overlaps and for names that collide."""
-        starts, ends, hashes = array("Q"), array("Q"), array("q")
+        starts, ends = array("Q"), array("Q")
+        hashes = [array("q") for _ in range(SHARES)]
         folders: set[int] = set()
         packed = 0
         for entry in entries(self._descriptor, self._directory):
@@ -100,7 +103,8 @@ class ZipArchive:
             path = self._path(entry)
             if path is not None:
                 key = names.collision_key(path)
-                hashes.append(hash(key))
+                value = hash(key)
+                hashes[value % SHARES].append(value)
                 cut = key.rfind("/")
                 while cut > 0 and (folder := hash(key[:cut])) not in folders:
                     folders.add(folder)
@@ -108,7 +112,7 @@ class ZipArchive:
         order = _refuse_overlaps(starts, ends, self._directory.start)
         self._starts = None if isinstance(order, range) else array("Q", (starts[i] for i in order))
         self._check_sums(packed)
-        return _Names(_repeated(hashes), folders)
+        return _Names(frozenset(chain.from_iterable(map(_repeated, hashes))), folders)
 
     def _check_place(self, entry: RawEntry) -> None:
         if entry.offset + LOCAL_SIZE > self._directory.start:
@@ -217,6 +221,5 @@ def _refuse_overlaps(starts: array[int], ends: array[int], limit: int) -> range 
     return order
 
 
-def _repeated(hashes: array[int]) -> frozenset[int]:
-    ordered = sorted(hashes)
-    return frozenset(a for a, b in pairwise(ordered) if a == b)
+def _repeated(hashes: array[int]) -> Iterator[int]:
+    return (a for a, b in pairwise(sorted(hashes)) if a == b)

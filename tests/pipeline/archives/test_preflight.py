@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,19 @@ def test_names_in_other_encodings(file: Path) -> None:
     file.write_bytes(zipped([File("ж.png".encode("cp866")), File("ж.png".encode(), flags=0x800)]))
     assert [member.name for member in members(file)] == ["ª.png", "ж.png"]
     assert [member.name for member in members(file, encoding="cp866")] == ["ж.png", "ж.png"]
+
+
+@pytest.mark.slow
+def test_memory_for_each_member(file: Path) -> None:
+    """Judging an archive of very many members takes some tens of bytes for each."""
+    count = 100_000
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(count):
+            archive.writestr(f"{number:06}.png", b"x")
+    tracemalloc.start()
+    try:
+        with ZipArchive(file, Limits()) as archive_:
+            assert archive_.count == count
+        assert tracemalloc.get_traced_memory()[1] < 64 * count
+    finally:
+        tracemalloc.stop()
