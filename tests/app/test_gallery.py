@@ -137,6 +137,8 @@ def test_a_refused_archive_is_told_in_its_own_words(changing: Api) -> None:
         text = changing.client.get(place).text
         assert "The archive ends too early" in text, place
         assert "The image ends too early" not in text, place
+    assert "Everything in it was stored" not in text
+    assert "nothing in it was taken" in text
 
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
