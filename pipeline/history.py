@@ -35,10 +35,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended: its archives by verdict, and the balance over their members."""
+    """How a run ended: its archives by verdict, the balance over their members, and the seconds it took."""
 
     state: RunState
     exit_code: int
     archives: Mapping[ArchiveVerdict, int]
     balance: Balance
     message: str = ""
+    seconds: float | None = None

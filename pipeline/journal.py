@@ -97,7 +97,7 @@ class Journal:
                 "message": ending.message,
                 "archives": {verdict.value: count for verdict, count in ending.archives.items()},
                 "balance": asdict(ending.balance),
-                "seconds": round(self._report.seconds, 3),
+                "seconds": ending.seconds,
             },
         )
 

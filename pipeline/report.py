@@ -51,6 +51,8 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     bytes: int = 0
     started: float = field(default_factory=time.monotonic)
+    took: float | None = None
+    """Seconds until the run's end was first told; every account of it says the same."""
 
     def note(self, entry: Entry, outcomes: Sequence[Outcome]) -> None:
         """Count what a slice's members became."""
@@ -100,20 +102,21 @@ class Report:
 
     @property
     def seconds(self) -> float:
-        """How long the run has taken."""
-        return time.monotonic() - self.started
+        """How long the run took, or has taken so far; rounded to milliseconds."""
+        return round(time.monotonic() - self.started, 3) if self.took is None else self.took
 
     def ending(self, error: BaseException | None = None) -> Ending:
         """Say how the run ended: by itself, or by an error or by a request to stop."""
+        self.took = self.seconds
         if error is None:
-            state = RunState.STOPPED if self.stopped else RunState.FINISHED
+            state, code = RunState.STOPPED if self.stopped else RunState.FINISHED, self.exit_code
             message = sentence(self.stopped) if self.stopped else ""
-            return Ending(state, self.exit_code, self.verdicts, self.balance, message)
-        if isinstance(error, KeyboardInterrupt):
-            return Ending(RunState.STOPPED, 1, self.verdicts, self.balance, STOPPED)
-        message = str(error) or type(error).__name__
-        code = 2 if isinstance(error, SettingsError) else 1
-        return Ending(RunState.FAILED, code, self.verdicts, self.balance, message)
+        elif isinstance(error, KeyboardInterrupt):
+            state, code, message = RunState.STOPPED, 1, STOPPED
+        else:
+            state, code = RunState.FAILED, 2 if isinstance(error, SettingsError) else 1
+            message = str(error) or type(error).__name__
+        return Ending(state, code, self.verdicts, self.balance, message, self.took)
 
     def as_dict(self) -> dict[str, object]:
         """Give the report as the JSON document that `--report` writes."""
@@ -134,7 +137,7 @@ class Report:
                 for result in self.archives
             ],
             "reasons": dict(self.reasons.most_common()),
-            "seconds": round(seconds, 3),
+            "seconds": seconds,
             "images_per_second": round(images / seconds, 1) if seconds else 0.0,
             "bytes": self.bytes,
             "warnings": self.warnings,

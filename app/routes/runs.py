@@ -7,7 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, Strict
 
 from app.deps import GivenDatabase
 from app.messages import Run, Sum, Text, Whole
@@ -39,6 +39,9 @@ class Ended(BaseModel):
     archives: dict[ArchiveVerdict, Annotated[Whole, Field(ge=0, lt=1 << 31)]]
     balance: Sum
     message: Text = ""
+    seconds: Annotated[float, Strict(), Field(ge=0, le=1e9, allow_inf_nan=False)] | None = Field(
+        None, description="How long it took, by its own clock; without it, since the server heard of it."
+    )
 
 
 @router.put("/runs/{run}", status_code=204)
@@ -51,7 +54,8 @@ def begin(run: UUID, begun: Begun, database: GivenDatabase) -> None:
 @router.post("/runs/{run}/end", status_code=204)
 def end(run: UUID, ended: Ended, database: GivenDatabase) -> None:
     """Note how a run ended."""
-    ending = Ending(ended.state, ended.exit_code, ended.archives, ended.balance.balance, ended.message)
+    balance = ended.balance.balance
+    ending = Ending(ended.state, ended.exit_code, ended.archives, balance, ended.message, ended.seconds)
     with database.transaction() as connection:
         runs.end(connection, Started("", "", "", os.getpid(), run), ending)
 

@@ -25,7 +25,9 @@ _RENEW = """
 UPDATE run SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s), state = 'running', finished = NULL
 WHERE id = %(id)s AND lease_until IS NOT NULL AND state IN ('running', 'died')"""
 _END = """
-UPDATE run SET state = %(state)s, finished = clock_timestamp(), exit_code = %(code)s, message = %(message)s,
+UPDATE run SET state = %(state)s, finished = statement_timestamp(),
+    started = coalesce(statement_timestamp() - make_interval(secs => %(seconds)s::float8), started),
+    exit_code = %(code)s, message = %(message)s,
     archives_done = %(done)s, archives_known = %(known)s, archives_rejected = %(refused)s,
     archives_failed = %(undelivered)s, archives_waiting = %(waiting)s,
     members = %(members)s, stored = %(stored)s, duplicate = %(duplicate)s, rejected = %(rejected)s,
@@ -93,7 +95,7 @@ def renew(connection: psycopg.Connection, run: UUID, lease: float) -> None:
 
 
 def end(connection: psycopg.Connection, run: Run, ending: Ending) -> None:
-    """Note how a run ended."""
+    """Note how a run ended, and by this clock when it began: before it had reached the database."""
     count = ending.archives
     balance = ending.balance
     values = {
@@ -101,6 +103,7 @@ def end(connection: psycopg.Connection, run: Run, ending: Ending) -> None:
         "state": ending.state.value,
         "code": ending.exit_code,
         "message": clean(ending.message),
+        "seconds": ending.seconds,
         "done": count.get(ArchiveVerdict.DONE, 0),
         "known": count.get(ArchiveVerdict.KNOWN, 0),
         "refused": count.get(ArchiveVerdict.REJECTED, 0),

@@ -6,10 +6,13 @@ import contextlib
 import csv
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -18,13 +21,27 @@ import pytest
 from pipeline.history import Ending, Run, RunState
 from pipeline.records import Balance
 from pipeline.sinks.postgres import PostgresSink
-from tests.workspace import BLOCKED, SAMPLE, Workspace
+from tests.integration.delivery import Delivery
+from tests.workspace import BLOCKED, SAMPLE, Ran, Workspace
 
 
 def history(workspace: Workspace) -> list[dict[str, Any]]:
     """Give the history as the command line tells it."""
     document: list[dict[str, Any]] = json.loads(workspace.run("runs", "--format", "json").out)
     return document
+
+
+def told_seconds(workspace: Workspace, ran: Ran) -> set[float]:
+    """Give how long a run took, by everything that says so; one figure when all agree."""
+    last = history(workspace)[0]
+    finished, started = (datetime.fromisoformat(last[name]) for name in ("finished", "started"))
+    log = json.loads(ran.err.splitlines()[-1])["seconds"]
+    metrics = (workspace.root / "run.prom").read_text("utf-8")
+    (gauge,) = re.findall(r"^image_pipeline_run_duration_seconds ([\d.]+)$", metrics, re.MULTILINE)
+    told = {ran.report["seconds"], (finished - started).total_seconds(), log, float(gauge)}
+    assert f"Took {ran.report['seconds']:,.1f} s" in ran.out
+    assert f"  {ran.report['seconds']:,.1f} s  " in workspace.run("runs").out.splitlines()[0]
+    return told
 
 
 def wait_for(workspace: Workspace, query: str, expected: int) -> None:
@@ -51,6 +68,29 @@ def test_every_run_is_noted(workspace: Workspace) -> None:
     rows = list(csv.DictReader(io.StringIO(workspace.run("runs", "--format", "csv").out)))
     assert [row["archives_done"] for row in rows] == ["0", "1"]
     assert "12 members = 8 stored" in workspace.run("runs").out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sink", ["postgres", "api"])
+def test_everything_says_how_long_a_run_took(delivery: Delivery, sink: str) -> None:
+    """Account, report, log, metrics and history have one figure, also if the run waited before the history had it."""
+    workspace = delivery.workspace
+    shutil.copy2(SAMPLE, workspace.input)
+    metrics = ("--metrics-file", str(workspace.root / "run.prom"))
+    url = delivery.apis.start().url if sink == "api" else ""
+    assert workspace.run("db", "migrate").code == 0
+    with ThreadPoolExecutor() as pool, psycopg.connect(workspace.url) as holdup:
+        holdup.execute("LOCK TABLE run")
+        running = (
+            pool.submit(delivery.through, url, *metrics) if url else pool.submit(workspace.ingest, *metrics)
+        )
+        wait_for(workspace, BLOCKED, 1)
+        time.sleep(1)
+        holdup.commit()
+        ran = running.result(300)
+    assert ran.code == 0, ran.err
+    (seconds,) = told_seconds(workspace, ran)
+    assert seconds >= 1
 
 
 def test_no_run_yet(workspace: Workspace) -> None:

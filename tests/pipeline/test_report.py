@@ -128,3 +128,15 @@ def test_how_a_run_ended(report: Report) -> None:
     assert report.ending().state is RunState.FINISHED
     assert report.ending(KeyboardInterrupt()).state is RunState.STOPPED
     assert report.ending(ValueError("odd")).message == "odd"
+
+
+def test_how_long_a_run_took(report: Report) -> None:
+    """The figure stands once it was told, whatever is still to be done."""
+    report.started -= 5
+    took = report.ending().seconds
+    report.started -= 5
+    assert took is not None
+    assert took >= 5
+    assert (
+        took == report.ending(StoreError("no disk")).seconds == report.seconds == report.as_dict()["seconds"]
+    )

@@ -95,6 +95,7 @@ class ApiSink:
             "archives": {verdict.value: count for verdict, count in ending.archives.items()},
             "balance": _counts(ending.balance),
             "message": ending.message,
+            "seconds": ending.seconds,
         }
         asked = ("POST", f"/runs/{run.id}/end", told)
         # An API that failed the run is told its end only if it is back by now.
