@@ -40,11 +40,11 @@ class ByteSize(click.ParamType[int, str | int]):
         try:
             size = int(float(number) * _UNITS[unit])
         except (ValueError, OverflowError):
-            size = 0
-        if not 1 <= size < MAX_BYTES:
+            size = -1
+        if not 0 <= size < MAX_BYTES:
             self.fail(f"{value!r} is not a size; write for example 500M or 64GiB", param, ctx)
         if size < self._least:
-            self.fail(f"{value!r} is too little; at least {size_words(self._least)} are needed", param, ctx)
+            self.fail(f"{value!r} is too little; the least is {size_words(self._least)}", param, ctx)
         return size
 
 
@@ -57,24 +57,33 @@ def size_words(count: int) -> str:
 
 
 class Duration(click.ParamType[float, str | float]):
-    """A time in seconds, with optional units: 90, 45s, 50m, 1h30m."""
+    """A time in seconds, with optional units: 90, 45s, 50m, 1h30m; `nothing` says whether it may be none."""
 
     name = "duration"
 
+    def __init__(self, *, nothing: bool = False) -> None:
+        self._nothing = nothing
+
     def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read a duration; fails on what is not a positive one."""
+        """Read a duration; fails on what is none, and on one of nothing unless that is allowed."""
         if isinstance(value, int | float):
             return value
         parts = re.fullmatch(
             r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m(?:in)?)?(?:([\d.]+)s?)?", value.strip()
         )
         try:
-            numbers = [float(part or 0) for part in parts.groups()] if parts else []
+            numbers = [float(part or 0) for part in parts.groups()] if parts and any(parts.groups()) else []
         except ValueError:
             numbers = []
-        seconds = sum(number * unit for number, unit in zip(numbers, (86400, 3600, 60, 1), strict=False))
-        if not 0 < seconds <= MAX_SECONDS:
+        if not numbers:
             self.fail(f"{value!r} is not a duration; write for example 90s, 50m or 1h30m", param, ctx)
+        seconds = sum(number * unit for number, unit in zip(numbers, (86400, 3600, 60, 1), strict=True))
+        if not (seconds or self._nothing):
+            self.fail(
+                f"{value!r} is no time at all; write for example 90s or 50m, or leave it out", param, ctx
+            )
+        if seconds > MAX_SECONDS:
+            self.fail(f"{value!r} is longer than can be counted; write for example 90s or 50m", param, ctx)
         return seconds
 
 

@@ -205,7 +205,7 @@ limit_options = group(
     option(
         "--settle",
         "PIPELINE_SETTLE",
-        type=Duration(),
+        type=Duration(nothing=True),
         default=None,
         help="A zip that looks cut waits until it was left alone this long.  [default: watch 10s, else 0]",
     ),
@@ -226,7 +226,7 @@ limit_options = group(
     option(
         "--reserve",
         "PIPELINE_RESERVE",
-        type=ByteSize(),
+        type=ByteSize(least=0),
         default=size_words(_DEFAULT.reserve),
         help="Disk space that stays free; a run stops before.",
     ),

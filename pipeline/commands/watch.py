@@ -40,7 +40,7 @@ def watch(interval: float, **values: Any) -> int:
     """Take archives in as they come into the input folder, until SIGTERM or Ctrl-C."""
     from pipeline.lookout import Lookout, wakeups  # noqa: PLC0415
 
-    settle = values["settle"] = values["settle"] or SETTLE
+    settle = values["settle"] = SETTLE if values["settle"] is None else values["settle"]
     settings, wishes = make_settings(values), Wishes.of(values)
     settings.input.mkdir(parents=True, exist_ok=True)
     stop = Event()

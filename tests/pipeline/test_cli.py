@@ -11,8 +11,10 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import click
 import pytest
 
+from pipeline.commands.ingest import ingest
 from tests.workspace import ROOT, Workspace
 from tests.zips import File, zipped
 
@@ -123,6 +125,32 @@ def test_wrong_usage(workspace: Workspace, arguments: list[str]) -> None:
     assert "Traceback" not in ran.err
     assert ("nothere" in ran.err) == ("nothere" in "".join(arguments))
     assert not list(workspace.root.glob("nothere*"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--time-limit", "0s", "'0s' is no time at all"),
+        ("--time-limit", "0", "'0' is no time at all"),
+        ("--time-limit", "", "'' is not a duration"),
+        ("--time-limit", "-5s", "'-5s' is not a duration"),
+        ("--time-limit", "99999d", "'99999d' is longer than can be counted"),
+        ("--batch-bytes", "0", "'0' is too little; the least is 1"),
+        ("--batch-bytes", "-1", "'-1' is not a size"),
+        ("--worker-memory", "1M", "'1M' is too little; the least is 128MiB"),
+    ],
+)
+def test_amounts_that_make_no_sense(option: str, value: str, told: str) -> None:
+    """Nothing, too little and too much are told from what is no amount at all."""
+    with pytest.raises(click.UsageError) as refused:
+        ingest.make_context("ingest", [option, value])
+    assert told in refused.value.format_message()
+
+
+def test_nothing_where_it_is_the_default() -> None:
+    """A zip need not be left alone, and no disk space need be kept."""
+    params = ingest.make_context("ingest", ["--settle", "0", "--reserve", "0"]).params
+    assert (params["settle"], params["reserve"]) == (0, 0)
 
 
 @pytest.mark.parametrize(
