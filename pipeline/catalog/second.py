@@ -14,7 +14,7 @@ SELECT a.id, a.name, a.digest, a.size, count(u.archive_id)
 FROM archive a LEFT JOIN unstored_member u
     ON u.archive_id = a.id AND (u.again OR u.verdict = 'failed' OR u.reason = ANY(%(reasons)s))
 WHERE a.id > %(after)s AND (u.archive_id IS NOT NULL
-    OR a.state IN ('rejected', 'failed') AND a.members = 0 AND a.reason = ANY(%(reasons)s))
+    OR a.state IN ('rejected', 'failed') AND a.reason = ANY(%(reasons)s))
 GROUP BY a.id ORDER BY a.id LIMIT %(limit)s"""
 _MARK: LiteralString = """
 UPDATE unstored_member SET again = true

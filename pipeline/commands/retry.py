@@ -76,5 +76,6 @@ def _reconsider(sink: Sink, deliveries: list[Delivery], reasons: Collection[str]
         )
     unique = {delivery.path: delivery for delivery in found.there.values()}
     if unique:
-        click.echo(f"Taking {counted(count, 'member')} of {counted(len(unique), 'archive')} again.", err=True)
+        members = f"{counted(count, 'member')} of " if count else ""
+        click.echo(f"Taking {members}{counted(len(unique), 'archive')} again.", err=True)
     return list(unique.values())

@@ -11,6 +11,7 @@ from bench.sample import encoded, picture
 from pipeline.catalog.second import candidates, reconsider
 from pipeline.database import connect
 from tests.workspace import Workspace
+from tests.zips import File, zipped
 
 pytestmark = pytest.mark.slow
 
@@ -111,6 +112,17 @@ def test_archives_refused_whole(workspace: Workspace) -> None:
     ran = workspace.run("retry")
     assert ran.code == 0, ran.err
     assert workspace.query("SELECT name, state, stored FROM archive") == [("many.zip", "done", 2)]
+
+
+def test_an_archive_that_found_no_room(workspace: Workspace) -> None:
+    """An archive for which the disk had too little space is taken again, though none of its members was looked at."""
+    lies = [File(b"%d.png" % number, size=4_200_000_000) for number in range(5000)]
+    (workspace.input / "large.zip").write_bytes(zipped(lies))
+    wide = ("--max-ratio", "1e9", "--max-member-bytes", "5G", "--max-archive-bytes", "1000T")
+    assert workspace.ingest(*wide).verdict("large.zip") == ("failed", "disk-space")
+    ran = workspace.run("retry", *wide)
+    assert "Taking 1 archive again." in ran.err
+    assert (ran.code, "1 failed" in ran.out) == (1, True)
 
 
 def test_an_interrupted_retry(refused: Workspace) -> None:
