@@ -27,7 +27,6 @@ ARCHIVE_REASONS: Final = MappingProxyType(
         "low-disk": "The disk has less free space than --reserve keeps; free some and run again.",
         "stopping": "The run was asked to stop; the next run goes on.",
         "already-done": "This archive was processed before.",
-        "interrupted": "The run stopped before the archive was finished; the next run goes on.",
         "unbalanced": "The recorded verdicts do not add up to the number of members.",
         "ledger-differs": "The API's ledger has other verdicts than the API acknowledged.",
     }
@@ -55,7 +54,6 @@ MEMBER_REASONS: Final = MappingProxyType(
         "member-truncated": "The member's data ends too early.",
         "member-too-large": "The member is larger than --max-member-bytes allows.",
         "member-ratio": "The member expands more than --max-ratio allows.",
-        "archive-budget": "The archive produced more bytes than --max-archive-bytes allows.",
         # images
         "empty-file": "The file is empty.",
         "not-an-image": "The content is not an image.",
@@ -81,7 +79,7 @@ DAMAGE: Final = frozenset({"bad-crc", "bad-stream", "size-mismatch", "member-tru
 """Reasons that a good copy of the same archive may cure."""
 
 MAY_CHANGE: Final = frozenset(
-    {"member-too-large", "member-ratio", "archive-budget", "too-many-pixels", "too-many-frames"}
+    {"member-too-large", "member-ratio", "too-many-pixels", "too-many-frames"}
     | {"decoder-crashed", "decoder-timeout", "decoder-memory", "unsupported-format", "unsupported-method"}
     | {"store-failed", "not-delivered", "digest-mismatch"}
     | {"too-many-members", "archive-too-large", "bomb-ratio", "disk-space", "unreadable"}
@@ -90,6 +88,9 @@ MAY_CHANGE: Final = frozenset(
 
 PAUSES: Final = frozenset({"time-limit", "max-errors", "low-disk", "stopping"})
 """Reasons for which a run stops before its end; what it leaves waits for the next one."""
+
+UNREFUSED: Final = PAUSES | {"still-written", "claimed", "gone", "already-done"}
+"""Reasons of archives that are no refusals: the ledger has none of them, so nothing is to be taken again."""
 
 
 def sentence(reason: str) -> str:

@@ -11,7 +11,7 @@ import click
 from pipeline.commands.options import make_settings
 from pipeline.commands.run_options import run_options
 from pipeline.commands.running import Order, Wishes, find, run, spoken, stopping_on_sigterm
-from pipeline.reasons import ARCHIVE_REASONS, MAY_CHANGE, MEMBER_REASONS
+from pipeline.reasons import ARCHIVE_REASONS, MAY_CHANGE, MEMBER_REASONS, UNREFUSED
 from pipeline.settings import Settings
 from pipeline.words import counted, printable
 
@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from pipeline.inbox import Delivery
     from pipeline.sinks.interface import Sink
 
-REASONS = sorted({*MEMBER_REASONS, *ARCHIVE_REASONS})
+
+class Reason(click.Choice[str]):
+    """The code of a refusal; what only says why an archive waits is told apart from what is no code."""
+
+    def __init__(self) -> None:
+        super().__init__(sorted({*MEMBER_REASONS, *ARCHIVE_REASONS} - UNREFUSED))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read the code; fails on what is no refusal."""
+        if value in UNREFUSED:
+            self.fail(
+                f"{value!r} is no refusal: such an archive is done, or waits for the next ingest", param, ctx
+            )
+        return super().convert(value, param, ctx)
 
 
 @click.command()
@@ -28,9 +41,9 @@ REASONS = sorted({*MEMBER_REASONS, *ARCHIVE_REASONS})
     "--reason",
     "reasons",
     multiple=True,
-    type=click.Choice(REASONS),
+    type=Reason(),
     metavar="CODE",
-    help="Take again what was refused for this reason; may be given more than once.  "
+    help="Take again what was refused for this reason, as rejects has it; may be given more than once.  "
     "[default: what new limits, new decoders or a repaired disk may change]",
 )
 @run_options

@@ -100,7 +100,10 @@ def test_chosen_reasons(refused: Workspace) -> None:
         ("a.zip", "truncated"),
         ("c.zip", "too-many-pixels"),
     }
-    assert refused.run("retry", "--reason", "no-such-reason").code == 2
+    ran = refused.run("retry", "--reason", "no-such-reason")
+    assert (ran.code, "'truncated'" in ran.err, "'claimed'" in ran.err) == (2, True, False)
+    ran = refused.run("retry", "--reason", "claimed")
+    assert (ran.code, "waits for the next ingest" in ran.err, "truncated" in ran.err) == (2, True, False)
 
 
 def test_archives_refused_whole(workspace: Workspace) -> None:
