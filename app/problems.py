@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -30,6 +30,9 @@ TITLES = {
     503: "Not just now",
 }
 """What people read instead of the protocol's words."""
+A_DIGEST = "A digest has 40 (SHA-1) or 64 (SHA-256) hexadecimal digits."
+UNLIKE = {("path", "digest"): A_DIGEST, ("query", "sha1"): "A SHA-1 has 40 hexadecimal digits."}
+"""What is said of values instead of the pattern that they do not match."""
 
 
 class Problem(BaseModel):
@@ -94,6 +97,13 @@ def _allowed(request: Request) -> list[str]:
     return sorted(found)
 
 
+def _said(problem: dict[str, Any]) -> str:
+    """Say what is wrong with one value of a request, and where it stands."""
+    place = tuple(problem["loc"])
+    unlike = UNLIKE.get(place) if problem["type"] == "string_pattern_mismatch" else None
+    return f"{'.'.join(map(str, place))}: {unlike or problem['msg']}"
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of an application as a problem."""
 
@@ -108,14 +118,15 @@ def install(app: FastAPI) -> None:
         if problem.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers["Allow"] = ", ".join(_allowed(request))
         if problem.status_code == HTTPStatus.NOT_FOUND and detail == phrase:
-            detail = "There is nothing at this address."
+            images = request.url.path.startswith("/images/")
+            detail = "There is nothing at this address." + f" {A_DIGEST}" * images
         code = phrase.lower().replace(" ", "-")
         return answer(request.scope, ProblemError(problem.status_code, code, detail, headers))
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         problems = cast("RequestValidationError", error).errors()
-        lines = [f"{'.'.join(str(part) for part in p['loc'])}: {p['msg']}" for p in problems[:10]]
-        return answer(request.scope, ProblemError(422, "invalid-request", "; ".join(lines)))
+        lines = "; ".join(_said(problem) for problem in problems[:10])
+        return answer(request.scope, ProblemError(422, "invalid-request", lines))
 
     async def on_unavailable(request: Request, error: Exception) -> Response:
         log.warning("database unavailable on %s: %s", request.url.path, error)

@@ -110,6 +110,27 @@ def test_one_image_by_either_digest(reading: Api) -> None:
     assert reading.client.get("/images/xyz").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "told"),
+    [
+        (
+            "DELETE",
+            "/images/zzz",
+            404,
+            "There is nothing at this address. A digest has 40 (SHA-1) or 64 (SHA-256)",
+        ),
+        ("GET", f"/images/{'a' * 63}", 404, "A digest has 40 (SHA-1) or 64 (SHA-256) hexadecimal digits."),
+        ("GET", "/images/zzz/thumbnail", 404, "A digest has 40"),
+        ("GET", "/view/zzz", 422, "path.digest: A digest has 40 (SHA-1) or 64 (SHA-256) hexadecimal digits."),
+        ("GET", "/images?sha1=zz", 422, "query.sha1: A SHA-1 has 40 hexadecimal digits."),
+    ],
+)
+def test_what_is_no_digest_is_told(reading: Api, method: str, path: str, status: int, told: str) -> None:
+    """Whoever asks for an image by something else learns what a digest is."""
+    answer = reading.client.request(method, path)
+    assert (answer.status_code, told in answer.json()["detail"]) == (status, True), answer.text
+
+
 def test_deleting_all_makes_the_archive_new(changing: Api) -> None:
     """Everything is gone, rows and files, and the same zip gives the same catalog anew."""
     workspace = changing.workspace
