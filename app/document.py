@@ -8,10 +8,12 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.door import OPEN
 from app.manifest import Manifest
 from app.problems import MEDIA_TYPE, Problem
 
-ALWAYS = (401, 403, 422, 500, 503)
+ALWAYS = (422, 500, 503)
+GUARDED = (401, 403)
 WITH_BODY = (400, 408, 413, 507)
 
 
@@ -36,10 +38,15 @@ def _complete(document: dict[str, Any]) -> None:
     for made in ("HTTPValidationError", "ValidationError"):
         schemas.pop(made, None)
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    for operation in _operations(document):
-        operation["security"] = [{}, {"token": []}]
+    for path, operation in _operations(document):
+        guarded = path not in OPEN
+        operation["security"] = [{}, {"token": []}] if guarded else []
         answers = operation["responses"]
-        statuses = {*ALWAYS, *(WITH_BODY if "requestBody" in operation else ())}
+        statuses = {
+            *ALWAYS,
+            *(GUARDED if guarded else ()),
+            *(WITH_BODY if "requestBody" in operation else ()),
+        }
         for status in statuses | {int(code) for code in answers if code.isdecimal() and int(code) >= 400}:
             said = answers.get(str(status), {}).get("description")
             phrase = HTTPStatus(status).phrase
@@ -47,11 +54,11 @@ def _complete(document: dict[str, Any]) -> None:
             answers[str(status)] = _problem(description)
 
 
-def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for path in document["paths"].values():
-        for method, operation in path.items():
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
             if method in {"get", "put", "post", "delete", "patch", "head", "options"}:
-                yield operation
+                yield path, operation
 
 
 def _problem(description: str) -> dict[str, Any]:

@@ -31,10 +31,15 @@ def test_answers_are_documented(changing: Api) -> None:
 
 
 def test_every_operation_names_its_problems(reading: Api) -> None:
-    """Each operation documents problem documents with the same schema."""
+    """Each operation documents problem documents with the same schema; what is open to all needs no token."""
     document = reading.client.get("/openapi.json").json()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            for status in ("401", "403", "422", "503"):
+            guarded = path not in {"/health/live", "/health/ready"}
+            assert bool(operation["security"]) == guarded, path
+            assert {"401", "403"} & operation["responses"].keys() == ({"401", "403"} if guarded else set()), (
+                path
+            )
+            for status in ("401", "403", "422", "503") if guarded else ("422", "503"):
                 content = operation["responses"][status]["content"]
                 assert list(content) == ["application/problem+json"], (path, method)
