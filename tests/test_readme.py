@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import click
 
 from app.command import main as serve
 from pipeline.cli import cli
+from pipeline.removal import THUMBNAILS
+from pipeline.settings import Settings
+from pipeline.store import WORKSHOP
 from tools.reference import README, inserted, walk
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +36,19 @@ def test_commands_and_options_in_the_text_exist() -> None:
     foreign = {"--build", "--detach"}
     for name in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text):
         assert name in options | foreign, name
+
+
+def test_every_place_is_named() -> None:
+    """The README says what each folder is for, and git leaves alone what its examples write into the project."""
+    text = README.read_text("utf-8")
+    places = text.partition("## What is where")[2].partition("##")[0]
+    defaults = Settings()
+    folders = (defaults.input, defaults.extracted, defaults.static, defaults.data, THUMBNAILS, WORKSHOP)
+    for folder in map(str, (*folders, defaults.processed_folder.name, defaults.failed_folder.name)):
+        assert f"{folder}/" in places, folder
+    ignored = (ROOT / ".gitignore").read_text("utf-8").split()
+    for written in re.findall(r"--(?:metrics-file|quarantine) ([\w.]+)", text):
+        assert any(fnmatch(f"/{written}", line.rstrip("/")) for line in ignored), written
 
 
 def test_make_targets_in_the_text_exist() -> None:
