@@ -110,9 +110,14 @@ def share(connection: psycopg.Connection) -> None:
         raise CatalogUnavailable("Images are being deleted.")
 
 
-def await_deletion(connection: psycopg.Connection) -> int:
-    """Wait until nobody deletes; give the number of the last deletion. Files written afterwards stay."""
+def hold_off(connection: psycopg.Connection) -> None:
+    """Wait until nobody deletes, and keep others from it until the caller's transaction ends."""
     connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", (LOCK,))
+
+
+def await_deletion(connection: psycopg.Connection) -> int:
+    """Hold deletions off; give the number of the last one. Files written afterwards stay."""
+    hold_off(connection)
     row = connection.execute("SELECT coalesce(max(number), 0) FROM deleted_image").fetchone()
     return int(row[0]) if row else 0
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import psycopg
 
+from pipeline.catalog.changes import hold_off
 from pipeline.reasons import DAMAGE
 from pipeline.records import Archive, ArchiveResult, Balance, Entry, FileIdentity, Recorded, State, Verdict
 
@@ -147,9 +148,11 @@ def recorded(connection: psycopg.Connection, archive_id: int, after: int) -> Ite
 def finish(connection: psycopg.Connection, ids: Sequence[int], *, close: bool = True) -> dict[int, Balance]:
     """Count archives' members, close those whose balance closes if wished, and give the balances by id.
 
-    An archive with failed members stays open, so that the next run tries them again.
+    An archive with failed members stays open, so that the next run tries them again. Who deletes an image takes
+    its members from the counts of archives that are done: none may be deleted between being counted and that.
     """
     asked = {"ids": list(ids), "damage": list(DAMAGE), "close": close}
+    hold_off(connection)
     make_durable(connection)
     return {row[0]: Balance(*row[1:]) for row in connection.execute(_FINISH, asked)}
 

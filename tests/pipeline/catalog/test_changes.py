@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -65,6 +66,28 @@ def test_deleting_one_image(
     record(connection, [taken(going.id, 1, 2)])
     assert finish(connection, [going.id])[going.id].closed
     assert delete_image(other, image(1).sha256) == []
+
+
+def test_deleting_while_an_archive_is_closed(
+    connection: psycopg.Connection, other: psycopg.Connection, open_archive: Open
+) -> None:
+    """Who deletes waits for whoever counts, so that the account has the members that are left."""
+    entry = open_archive(members=2)
+    record(connection, [taken(entry.id, 0, 1), taken(entry.id, 1, 2)])
+    connection.commit()
+    finish(connection, [entry.id])
+
+    def delete() -> list[DeletedImage]:
+        with alone(other):
+            return delete_image(other, image(1).sha256)
+
+    with ThreadPoolExecutor(1) as pool:
+        deleting = pool.submit(delete)
+        with pytest.raises(TimeoutError):
+            deleting.result(0.2)
+        connection.commit()
+        assert len(deleting.result(180)) == 1
+    assert connection.execute(COUNTS).fetchall() == [("done", 2, 1, 0, 0, 1)]
 
 
 def test_two_images_with_one_sha1(connection: psycopg.Connection, other: psycopg.Connection) -> None:
