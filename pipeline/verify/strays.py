@@ -32,10 +32,12 @@ def check_strays(tools: Tools, after: str) -> Iterator[Step]:
     """Yield steps for what lies in the extracted tree and in no archive's folder, by ascending name."""
     found = iter([name for name in names(tools.extracted) if name > after])
     while page := list(islice(found, PAGE)):
-        tops = [name[:-1] for name in page if name.endswith("/")]
+        # What a deletion sets aside has a folder whose name ends like an archive's.
+        tops = [name[:-1] for name in page if name.endswith("/") and not is_temporary(name[:-1])]
         known = inventory.known_folders(tools.connection, tops)
+        folders = {f"{name}/" for name in tops if FOLDER.fullmatch(name)}
         for name in page:
-            if name.endswith("/") and FOLDER.fullmatch(name[:-1]):
+            if name in folders:
                 if name[:-1] not in known:
                     yield from _check_folder(tools, name[:-1], after)
             else:

@@ -19,7 +19,7 @@ import pytest
 from bench.sample import encoded, picture
 from pipeline.catalog.changes import alone, delete_image
 from pipeline.database import connect
-from pipeline.removal import remove_image
+from pipeline.removal import ASIDE, remove_image
 from pipeline.temporary import temporary_name
 from pipeline.verify import Cursor, Hashers, Memory, Places, Tally, Verify
 from tests.workspace import SAMPLE, Workspace
@@ -175,6 +175,26 @@ def test_orphans_are_removed_and_foreign_files_stay(taken: Workspace) -> None:
     assert not gone.parent.parent.exists()
     for path in (*foreign, living):
         path.unlink()
+    assert taken.files() == before
+
+
+def test_what_a_deletion_set_aside(taken: Workspace) -> None:
+    """What a living process is about to remove is nobody's business, what a killed one left goes as a whole."""
+    before = taken.files()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for root, process in itertools.product((taken.extracted, taken.static), (os.getpid(), dead.pid)):
+        name = temporary_name(f"{ASIDE}0123456789ab").replace(str(os.getpid()), str(process), 1)
+        place = root / name / "a-0123456789ab"
+        place.mkdir(parents=True)
+        (place / "a.png").write_bytes(b"deleted")
+        os.link(stored(taken), place / "b.png")
+    assert verify(taken)[:2] == (1, [("found", "leftover")] * 2)
+    assert verify(taken, "--repair")[:2] == (0, [("repaired", "leftover")] * 2)
+    for root in (taken.extracted, taken.static):
+        (left,) = root.glob(f".*{ASIDE}*")
+        assert f"-{os.getpid()}-" in left.name
+        shutil.rmtree(left)
     assert taken.files() == before
 
 
