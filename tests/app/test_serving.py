@@ -141,14 +141,23 @@ def test_a_setting_that_makes_no_sense_is_told_without_a_traceback() -> None:
 
 @pytest.mark.slow
 def test_a_port_that_is_taken_ends_the_start(workspace: Workspace) -> None:
-    """Whoever starts it twice is told so, with the exit code of what failed."""
+    """Whoever starts it twice is told so before anything else is started, with the exit code of what failed."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ran = subprocess.run(
             [sys.executable, "-m", "app", "--port", str(taken.getsockname()[1])],
             cwd=ROOT, env=workspace.environ, capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert ran.returncode == 1
-    assert "address already in use" in ran.stderr
+    assert ran.stderr.startswith("Error: 127.0.0.1 port ")
+    assert "Address already in use" in ran.stderr
+    assert "Application startup" not in ran.stderr
+
+
+def test_a_port_that_there_is_not() -> None:
+    """A number beyond all ports is wrong usage; cut to its last bits it would be another port."""
+    command = [sys.executable, "-m", "app", "--port", "99999"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (ran.returncode, "99999" in ran.stderr) == (2, True)
 
 
 @pytest.mark.slow
