@@ -19,7 +19,12 @@ from pipeline.commands.running import Order, Wishes, find, run, spoken, stopping
     type=click.Path(path_type=Path, exists=True, readable=False),
     metavar="[ARCHIVE|DIR]...",
 )
-@option("--plan", "PIPELINE_PLAN", is_flag=True, help="Preflight only: judge archives and write nothing.")
+@option(
+    "--plan",
+    "PIPELINE_PLAN",
+    is_flag=True,
+    help="Judge archives from their directories alone, known ones like new ones, and write nothing.",
+)
 @run_options
 def ingest(paths: tuple[Path, ...], plan: bool, **values: Any) -> int:
     """Take archives in: every zip in the input folder, or those named."""

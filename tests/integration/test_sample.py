@@ -96,12 +96,15 @@ def test_two_copies_in_one_run(sampled: Workspace) -> None:
 
 
 def test_plan_writes_nothing(sampled: Workspace) -> None:
-    """A plan judges the archive and leaves no trace."""
+    """A plan judges the archive from the zip alone, known or not, as its help says, and leaves no trace."""
     ran = sampled.ingest("--plan")
     assert ran.code == 0
     assert "12 members" in ran.out
     assert sampled.files() == {}
     assert sampled.query("SELECT count(*) FROM archive") == [(0,)]
+    assert "known ones like new ones" in " ".join(sampled.run("ingest", "--help").out.split())
+    sampled.ingest()
+    assert sampled.ingest("--plan").out == ran.out
 
 
 @pytest.mark.slow
