@@ -144,3 +144,8 @@ def cause(death: ProcessExpired | TimeoutError, seconds: float) -> tuple[str, st
     with contextlib.suppress(ValueError, TypeError):
         return "decoder-crashed", f"its process was ended by {signal.Signals(-int(death.exitcode)).name}"
     return "decoder-crashed", f"its process ended with exit code {death.exitcode}"
+
+
+def lost_a_page(death: ProcessExpired | TimeoutError) -> bool:
+    """Tell whether a worker died of a mapped file that it could not read (mmap(2), SIGBUS)."""
+    return not isinstance(death, TimeoutError) and death.exitcode == -signal.SIGBUS

@@ -17,7 +17,7 @@ from pipeline.images.source import Source
 from pipeline.settings import Limits
 from pipeline.workbench import Workbench
 
-GOOD, SEGFAULT, ABORT, EXIT, KILL, LOOP, SLEEP, EAT, EAT_IN_C, NOISE = range(10, 20)
+GOOD, SEGFAULT, ABORT, EXIT, KILL, LOOP, SLEEP, EAT, EAT_IN_C, NOISE, BUS = range(10, 21)
 
 
 def victim(what: int, shade: int = 0) -> bytes:
@@ -48,6 +48,8 @@ def _misbehave(source: Source, image: Pillow.Image) -> Seen:
         case 19:
             os.write(1, b"noise on standard output\n")
             os.write(2, b"noise on standard error\n")
+        case 20:
+            os.kill(os.getpid(), signal.SIGBUS)
     return Seen(1, None)
 
 

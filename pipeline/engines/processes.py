@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 WINDOW = 16
 """Slices in flight for each worker: enough to keep them busy while a batch is written."""
 GRACE = 30.0
+CHUNK = 1 << 20
 
 
 _desk: Desk | None = None
@@ -135,10 +136,13 @@ class ProcessEngine:
             outcomes: list[Outcome] = ticket.future.result()
         except (TimeoutError, ProcessExpired) as death:
             reason, detail = isolation.cause(death, self._bench.limits.timeout)
+            lost = isolation.lost_a_page(death)
         else:
             return outcomes
         _unchanged(slice_)
         if len(slice_.members) <= 1:
+            if lost:
+                check_readable(slice_)
             return self._condemned(slice_, reason, detail)
         guilty = min(self._notes.read(ticket.slot), len(slice_.members) - 1)
         members = slice_.members
@@ -169,3 +173,17 @@ def _unchanged(slice_: Slice) -> None:
         raise ArchiveError("vanished", str(error)) from error
     if size != slice_.size:
         raise ArchiveError("vanished", f"it had {counted(slice_.size, 'byte')} and now has {size:,}")
+
+
+def check_readable(slice_: Slice) -> None:
+    """Raise `ArchiveError` if what the members of a slice pack cannot be read: through a map that ends a process.
+
+    A disk or a share that fails for a while must not have an image refused for good.
+    """
+    try:
+        with open(slice_.path, "rb", buffering=0) as file:
+            for member in slice_.members:
+                for place in range(member.offset, min(member.end, slice_.size), CHUNK):
+                    os.pread(file.fileno(), CHUNK, place)
+    except OSError as error:
+        raise ArchiveError("unreadable", str(error.strerror)) from error

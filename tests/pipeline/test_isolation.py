@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pebble import ProcessExpired
 
-from pipeline.isolation import cause, cores, uninterrupted
+from pipeline.isolation import cause, cores, lost_a_page, uninterrupted
 from tests.workspace import ROOT
 
 
@@ -32,6 +32,13 @@ def test_causes(code: int, reason: str, detail: str) -> None:
     told = cause(ProcessExpired("gone", code=code), 60.0)  # type: ignore[no-untyped-call]
     assert told[0] == reason
     assert detail in told[1]
+
+
+def test_pages_that_cannot_be_read() -> None:
+    """One signal tells of a file that cannot be read."""
+    for code, lost in ((-signal.SIGBUS, True), (-signal.SIGSEGV, False), (3, False)):
+        assert lost_a_page(ProcessExpired("gone", code=code)) == lost  # type: ignore[no-untyped-call]
+    assert not lost_a_page(TimeoutError())
 
 
 def test_a_pool_that_lost_patience() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engines.processes import ProcessEngine
+from pipeline.engines.processes import ProcessEngine, check_readable
+from pipeline.errors import ArchiveError
 from pipeline.records import Outcome
 from pipeline.settings import Limits
 from pipeline.workbench import Workbench
@@ -34,6 +35,7 @@ DEATHS = {
     saboteur.SEGFAULT: "decoder-crashed",
     saboteur.ABORT: "decoder-crashed",
     saboteur.EXIT: "decoder-crashed",
+    saboteur.BUS: "decoder-crashed",
     saboteur.KILL: "decoder-memory",
     saboteur.EAT: "decoder-memory",
     saboteur.EAT_IN_C: "decoder-crashed",
@@ -62,6 +64,16 @@ def test_every_way_to_fail_costs_one_member(
     failed = {outcome.index: outcome.reason for outcome in outcomes if outcome.image is None}
     assert failed == {number * 7 + 3: reason for number, reason in enumerate(reasons.values())}
     assert len(list(bench.extracted.rglob("*.bmp"))) == 60 - len(reasons)
+
+
+def test_what_cannot_be_read_is_not_refused(cut: Cut) -> None:
+    """A worker that dies of reading is no verdict on an image when others cannot read it either."""
+    (slice_,) = cut([("a.bmp", victim(GOOD))], 64)
+    check_readable(slice_)
+    # The first page of a process is nobody's: reading it is an input/output error.
+    with pytest.raises(ArchiveError, match="Input/output error") as caught:
+        check_readable(slice_._replace(path="/proc/self/mem"))
+    assert caught.value.reason == "unreadable"
 
 
 def test_first_and_last_and_all(bench: Workbench, cut: Cut) -> None:
@@ -109,7 +121,8 @@ def test_workers_die_with_their_parent(tmp_path: Path, open_folder: Path) -> Non
 import sys, time
 from pathlib import Path
 from pipeline.archives import ZipArchive
-from pipeline.engines.processes import ProcessEngine
+from pipeline.engines.processes import ProcessEngine, check_readable
+from pipeline.errors import ArchiveError
 from pipeline.records import Slice
 from pipeline.settings import Limits
 from pipeline.workbench import Workbench
