@@ -23,6 +23,13 @@ from pipeline.errors import CatalogError, CatalogFull, CatalogUnavailable, Pipel
 Answer = TypeVar("Answer")
 
 CONNECT_SECONDS = 10
+CUT_OFF = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""A minute until a server is given up that a cable or a firewall cuts off (tcp(7)); by default that is two hours."""
 BAD_URL = (
     "The database URL cannot be read; it looks like postgresql://user:password@host:5432/database, "
     "with every special character of the password written as %XX."
@@ -68,6 +75,7 @@ def parameters(url: str) -> dict[str, Any]:
         "application_name": "image-pipeline",
         "connect_timeout": CONNECT_SECONDS,
         "client_encoding": "UTF8",
+        **CUT_OFF,
     }
     return {**ours, **given}
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
+
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import errors, pq
+from psycopg.conninfo import make_conninfo
 
-from pipeline.database import connect, persistent, translated
+from pipeline.database import connect, parameters, persistent, translated
 from pipeline.errors import CatalogError, CatalogUnavailable, SettingsError
 
 
@@ -33,6 +38,22 @@ def test_urls_that_make_no_sense(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         connect(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel for options of Linux")
+def test_a_server_that_is_cut_off() -> None:
+    """The kernel is told to give up a server in the network that it hears nothing of; the URL may say otherwise."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        given = parameters(f"postgresql://u@127.0.0.1:{port}/d?keepalives_idle=7")
+        connection = pq.PGconn.connect_start(make_conninfo(**given).encode())
+        with socket.socket(fileno=os.dup(connection.socket)) as client:
+            options = {
+                "idle": client.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                "timeout": client.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+            }
+        connection.finish()
+    assert options == {"idle": 7, "timeout": 60_000}
 
 
 def test_nobody_there() -> None:
