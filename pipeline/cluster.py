@@ -179,7 +179,9 @@ class Cluster:
             )
 
     def _make_private(self, folder: Path) -> None:
-        _make_open(folder.parent)
+        if self.user:
+            _make_open(folder.parent)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             folder.mkdir(0o700)
         owner = self.user.pw_uid if self.user else os.geteuid()

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from pipeline.cluster import Cluster
 from pipeline.errors import ServerError
 from pipeline.server import EmbeddedServer, serving
 
@@ -115,6 +116,18 @@ def test_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_fo
     with EmbeddedServer(tmp_path / "data") as server:
         assert ask(server.url, "SELECT 1") == 1
     assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+def test_an_ordinary_users_umask_holds(tmp_path: Path) -> None:
+    """Only root's server needs folders that another user can walk through."""
+    home = tmp_path / "home"
+    cluster = Cluster(tmp_path, home / "postgres", home / "socket", home / "log", None)
+    before = os.umask(0o077)
+    try:
+        cluster._make_private(cluster.sockets)
+    finally:
+        os.umask(before)
+    assert home.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.slow
